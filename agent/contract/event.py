@@ -1,0 +1,80 @@
+"""The envelope (CloudEvents 1.0 JSON) and the data of every event."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TYPE_PREFIX = "org.scope-agent"
+MAX_PAYLOAD = 64 * 1024
+_NAMESPACE = uuid.UUID("6f1d2f7c-3a44-5d0e-9a53-2a8d6c7b1e90")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Envelope(_Frozen):
+    """A CloudEvents 1.0 event; `sequence` counts an instrument's events without gaps."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    """Never changes when the event is sent again, so that a subscriber can drop duplicates."""
+    source: str
+    """`/{site}/{instrument}`"""
+    type: str
+    """`org.scope-agent.acquisition.verified.v1` and so on."""
+    subject: str
+    time: str
+    datacontenttype: Literal["application/json"] = "application/json"
+    sequence: int = Field(ge=1)
+    data: dict[str, Any] | None
+
+
+class AcquisitionData(_Frozen):
+    """Data of the lifecycle events and of `acquisition/current`."""
+
+    id: str
+    name: str
+    state: str
+    found_by: Literal["hook", "watch", "both"]
+    started_at: str
+    finished_at: str | None = None
+    finish_reason: str | None = None
+    frames_planned: int | None = None
+    frames_actual: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+    dataset: str | None = None
+    completeness: dict[str, str] | None = None
+    """Per tier, `filled/required`."""
+    reason: str | None = None
+    """One line, for `aborted` and `rejected`."""
+
+
+class StatusData(_Frozen):
+    """Data of `status`; the last will carries state `offline` only."""
+
+    state: Literal["online", "offline", "degraded"]
+    agent: str | None = None
+    reasons: list[str] = []
+    queue: int | None = None
+    started_at: str | None = None
+
+
+class Progress(_Frozen):
+    """Payload of `progress`: no envelope, QoS 0, at most once a second."""
+
+    acquisition: str | None
+    frames: int
+    planned: int | None
+    queue: int
+    bytes_left: int
+    disk_free: int
+
+
+def event_id(*parts: str) -> str:
+    """The same parts give the same id, so that a step that is repeated announces nothing twice."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(parts)))

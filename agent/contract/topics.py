@@ -1,0 +1,69 @@
+"""MQTT topics: `{prefix}/{site}/{instrument}/...`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.contract.ids import check_slug
+from agent.errors import Misconfigured
+
+PREFIX = "scope/v1"
+LIFECYCLE = (
+    "started",
+    "finished",
+    "aborted",
+    "captured",
+    "documented",
+    "delivered",
+    "verified",
+    "released",
+    "rejected",
+)
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the topic prefix, or raise Misconfigured: slugs joined by `/`, no wildcards."""
+    if not prefix:
+        raise Misconfigured("the MQTT topic prefix is empty: use for example 'scope/v1'")
+    for level in prefix.split("/"):
+        check_slug("MQTT topic prefix level", level)
+    return prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one instrument."""
+
+    site: str
+    instrument: str
+    prefix: str = PREFIX
+
+    def __post_init__(self) -> None:
+        check_prefix(self.prefix)
+        check_slug("site", self.site)
+        check_slug("instrument", self.instrument)
+
+    @property
+    def root(self) -> str:
+        return f"{self.prefix}/{self.site}/{self.instrument}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.root}/status"
+
+    @property
+    def current(self) -> str:
+        return f"{self.root}/acquisition/current"
+
+    @property
+    def progress(self) -> str:
+        return f"{self.root}/progress"
+
+    def lifecycle(self, event: str) -> str:
+        return f"{self.root}/acquisition/{event}"
+
+    def calibration(self, kind: str) -> str:
+        return f"{self.root}/calibration/{kind}"
+
+    def alert(self, code: str) -> str:
+        return f"{self.root}/alert/{code}"

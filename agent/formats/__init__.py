@@ -1,0 +1,1 @@
+"""Is it whole? Which files belong together? What does its metadata say?"""

@@ -1,0 +1,74 @@
+"""The Format port: three questions, then the metadata. One file a format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ome_types import OME
+
+
+class Wholeness(StrEnum):
+    """Is a dataset whole?"""
+
+    WHOLE = "whole"
+    GROWING = "growing"
+    """A writer is still at it, or a part is announced and not there yet."""
+    DAMAGED = "damaged"
+    UNKNOWN = "unknown"
+    """The format has no sign of its end: quiet time and the writer's open handle must decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason` is one line in words a microscopist understands."""
+
+    state: Wholeness
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The files of one acquisition. `root` is the folder that the relative names in `files` start from."""
+
+    format: str
+    main: Path
+    root: Path
+    files: tuple[Path, ...]
+    """Absolute, sorted, existing regular files, `main` among them (for a folder format: files inside it)."""
+    missing: tuple[str, ...] = ()
+    """Names that the dataset announces and that are not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the files say. `ome` is None when the format says nothing that OME has a place for."""
+
+    ome: OME | None = None
+    software: dict[str, str] = field(default_factory=dict)
+    not_carried_over: dict[str, Any] = field(default_factory=dict)
+    """Vendor fields with no place in OME, JSON-able, losslessly."""
+    errors: tuple[str, ...] = ()
+    """One line each; the file is delivered all the same."""
+
+
+class Format(Protocol):
+    """Answers about one format. Opens files for reading only, reads headers and indexes, never the pixels.
+
+    `matches` looks at name and magic bytes, reads at most 64 KiB, and never raises for a bad or vanishing file.
+    `dataset` is called with any member of a dataset and gives the same answer for each of them.
+    `is_whole` and `metadata` return damaged or errors for bad content and never raise for it; OSError may pass.
+    """
+
+    name: str
+
+    def matches(self, path: Path) -> bool: ...
+
+    def dataset(self, path: Path) -> Dataset: ...
+
+    def is_whole(self, dataset: Dataset) -> Verdict: ...
+
+    def metadata(self, dataset: Dataset) -> Metadata: ...

@@ -1,0 +1,1 @@
+"""Where acquisitions are heard: the hook's journal and watched folders."""
