@@ -1,12 +1,13 @@
 """The moves of an acquisition as a table, and the fold of source events (pure).
 
-    acquiring -> settling -> complete -> captured -> documented -> queued -> delivering -> verified -> released
-        `-> aborted -> settling                     any but verified and released -> rejected -> queued | settling
+acquiring -> settling -> complete -> captured -> documented -> queued -> delivering -> verified -> released
+    `-> aborted -> settling                     any but verified and released -> rejected -> queued | settling
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import assert_never
 
 from agent.acquisition.model import Acquisition, FoundBy, State
@@ -29,10 +30,8 @@ _PATH = (
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     **{
-        here: frozenset(
-            {there} | ({State.REJECTED} if here not in (State.VERIFIED, State.RELEASED) else set())
-        )
-        for here, there in zip(_PATH, _PATH[1:], strict=False)
+        here: frozenset({there} | ({State.REJECTED} if here not in (State.VERIFIED, State.RELEASED) else set()))
+        for here, there in pairwise(_PATH)
     },
     State.ABORTED: frozenset({State.SETTLING}),
     State.REJECTED: frozenset({State.SETTLING, State.QUEUED}),

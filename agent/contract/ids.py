@@ -11,9 +11,7 @@ from agent.errors import Misconfigured
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_RESERVED = frozenset(
-    ["CON", "PRN", "AUX", "NUL", *(f"COM{i}" for i in range(10)), *(f"LPT{i}" for i in range(10))]
-)
+_RESERVED = frozenset(["CON", "PRN", "AUX", "NUL", *(f"COM{i}" for i in range(10)), *(f"LPT{i}" for i in range(10))])
 
 
 def uuid7(unix_ns: int, entropy: bytes | None = None) -> uuid.UUID:
@@ -28,11 +26,7 @@ def uuid7(unix_ns: int, entropy: bytes | None = None) -> uuid.UUID:
 
 def is_slug(name: str) -> bool:
     """True for a name that can stand as one level of a path, a topic and a URL everywhere."""
-    return (
-        _SLUG.fullmatch(name) is not None
-        and name.split(".")[0].upper() not in _RESERVED
-        and not name.endswith(".")
-    )
+    return _SLUG.fullmatch(name) is not None and name.split(".")[0].upper() not in _RESERVED and not name.endswith(".")
 
 
 def check_slug(what: str, name: str) -> str:

@@ -1,8 +1,8 @@
 """Where a dataset lies at the facility, and what its own files are called.
 
-    {site}/{instrument}/{YYYY}/{MM}/{DD}/{HHMMSS}_{name}_{id8}/
-      data/...  metadata.companion.ome  acquisition.json  device-state.json.gz
-      ro-crate-metadata.json  methods.txt  manifest-sha256.txt
+{site}/{instrument}/{YYYY}/{MM}/{DD}/{HHMMSS}_{name}_{id8}/
+  data/...  metadata.companion.ome  acquisition.json  device-state.json.gz
+  ro-crate-metadata.json  methods.txt  manifest-sha256.txt
 """
 
 from __future__ import annotations

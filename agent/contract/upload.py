@@ -1,7 +1,7 @@
 """How an agent hands a dataset to the facility: tus 1.0 for each file, then one commit.
 
 1. `POST /upload` creates an upload: `Upload-Length`, and `Upload-Metadata` with the keys
-   `dataset` (layout.dataset_path) and `path` (below it; layout.check_member); answers 201 and `Location`.
+   `dataset` (layout.dataset_path) and `path` (layout.check_member); answers 201 and `Location`.
    The body may already carry the whole file (creation-with-upload).
 2. `PATCH` on the location from `Upload-Offset`; `Upload-Checksum: sha256 <base64>` over the body is mandatory,
    460 discards the chunk. `HEAD` tells the offset. `DELETE` ends the upload and removes it.

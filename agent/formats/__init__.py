@@ -1,1 +1,17 @@
 """Is it whole? Which files belong together? What does its metadata say?"""
+
+from agent.formats.port import Dataset, Format, Metadata, Verdict, Wholeness
+from agent.formats.registry import FORMATS, by_name, datasets_in, identify, planes_on_disk
+
+__all__ = [
+    "FORMATS",
+    "Dataset",
+    "Format",
+    "Metadata",
+    "Verdict",
+    "Wholeness",
+    "by_name",
+    "datasets_in",
+    "identify",
+    "planes_on_disk",
+]

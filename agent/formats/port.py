@@ -53,14 +53,16 @@ class Metadata:
     """Vendor fields with no place in OME, JSON-able, losslessly."""
     errors: tuple[str, ...] = ()
     """One line each; the file is delivered all the same."""
+    notes: tuple[str, ...] = ()
+    """What was left out on purpose, one line each."""
 
 
 class Format(Protocol):
     """Answers about one format. Opens files for reading only, reads headers and indexes, never the pixels.
 
-    `matches` looks at name and magic bytes, reads at most 64 KiB, and never raises for a bad or vanishing file.
+    `matches` looks at name and magic bytes, reads at most 64 KiB, never raises for a bad or vanishing file.
     `dataset` is called with any member of a dataset and gives the same answer for each of them.
-    `is_whole` and `metadata` return damaged or errors for bad content and never raise for it; OSError may pass.
+    `is_whole` and `metadata` return damaged or errors for bad content, never raise for it; OSError may pass.
     """
 
     name: str
@@ -70,5 +72,9 @@ class Format(Protocol):
     def dataset(self, path: Path) -> Dataset: ...
 
     def is_whole(self, dataset: Dataset) -> Verdict: ...
+
+    def planes_on_disk(self, dataset: Dataset) -> int | None:
+        """Planes whose pixels are really in the files now; None where they cannot be counted."""
+        ...
 
     def metadata(self, dataset: Dataset) -> Metadata: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,7 @@ class Frames:
     """Index into `states`."""
     states: list[dict[DeviceProperty, str]] = field(default_factory=list)
     """Distinct device states: what differs from the state at the start of the run."""
-    camera_metadata: list[dict[str, Any]] = field(default_factory=list)
+    camera_metadata: Sequence[dict[str, Any]] = field(default_factory=list)
     """What the camera driver attached to each frame."""
     shape: tuple[int, ...] = ()
     """(height, width) or (height, width, samples) of a frame."""

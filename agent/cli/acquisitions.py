@@ -1,0 +1,103 @@
+"""scope-agent acquisitions list, show, retry"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.app import ConfigOption, JsonOption, app, config_path
+from agent.errors import Misconfigured
+
+group = typer.Typer(help="What became of each acquisition.", no_args_is_help=True)
+app.add_typer(group, name="acquisitions")
+
+
+@contextmanager
+def _outbox(config: ConfigOption) -> Iterator[Any]:
+    from agent.config import load
+    from agent.outbox import Outbox
+
+    path = load(config_path(config)).state / "outbox.sqlite"
+    if not path.exists():
+        raise Misconfigured(f"{path} does not exist: no daemon ran with this config yet")
+    outbox = Outbox.open(path)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def _entry(outbox: Any, acquisition_id: str) -> Any:
+    """The acquisition whose id is, or ends with, the given text."""
+    found = outbox.get(acquisition_id)
+    ending = acquisition_id.replace("-", "")
+    matches = (
+        [found]
+        if found
+        else [entry for entry in outbox.newest(10_000) if entry.acquisition.id.replace("-", "").endswith(ending)]
+    )
+    if len(matches) != 1:
+        raise Misconfigured(f"{acquisition_id}: {len(matches)} acquisitions have this id; see 'acquisitions list'")
+    return matches[0]
+
+
+def _as_dict(entry: Any) -> dict[str, Any]:
+    import msgspec
+
+    said: dict[str, Any] = msgspec.to_builtins(entry.acquisition)
+    return said | {"dataset": entry.dataset, "attempts": entry.attempts, "error": entry.error}
+
+
+@group.command("list")
+def list_(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.")] = 50,
+) -> None:
+    """The newest acquisitions and their states."""
+    from agent.clock import iso
+
+    with _outbox(config) as outbox:
+        entries = outbox.newest(limit)
+    if as_json:
+        typer.echo(json.dumps([_as_dict(entry) for entry in entries]))
+        return
+    for entry in entries:
+        run = entry.acquisition
+        began = iso(run.started_ns)[:19]
+        typer.echo(f"{run.id}  {began}  {run.state:10}  {run.frames:>6} frames  {run.name}  {entry.error or ''}")
+
+
+@group.command()
+def show(acquisition_id: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """One acquisition with its files and events."""
+    with _outbox(config) as outbox:
+        entry = _entry(outbox, acquisition_id)
+        files = outbox.files(entry.acquisition.id)
+        events = outbox.events_of(entry.acquisition.id)
+    said = _as_dict(entry) | {
+        "delivery": [{"target": file.target, "state": file.state, "sha256": file.sha256} for file in files],
+        "events": [{"sequence": e.sequence, "type": e.type, "published": e.published_ns is not None} for e in events],
+    }
+    typer.echo(json.dumps(said, indent=None if as_json else 2))
+
+
+@group.command()
+def retry(acquisition_id: str, config: ConfigOption = None) -> None:
+    """Put a rejected acquisition back on its way, from its files on."""
+    from dataclasses import replace
+
+    from agent.acquisition import State, move
+
+    with _outbox(config) as outbox:
+        entry = _entry(outbox, acquisition_id)
+        if entry.acquisition.state is not State.REJECTED:
+            raise Misconfigured(
+                f"{acquisition_id} is {entry.acquisition.state}, not rejected: there is nothing to retry"
+            )
+        outbox.save(replace(move(entry.acquisition, State.SETTLING), missing=()), files=[])
+    typer.echo(f"{entry.acquisition.id} settles again")

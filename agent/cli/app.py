@@ -1,0 +1,81 @@
+"""The command line: one function a command, errors in one line, exit codes from the error tree.
+
+Exit codes: 0 done; 1 failed; 2 a setting or argument is wrong; 65 rejected; 73 somebody else owns it;
+75 try again later; 130 interrupted. `inspect` has its own: 3 not yet whole, 4 unknown format, 5 damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from agent import __version__
+from agent.errors import Misconfigured, ScopeAgentError
+
+app = typer.Typer(
+    name="scope-agent",
+    help="Records every acquisition at the microscope and delivers it, annotated and verified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("-c", "--config", help="Config file (TOML).", envvar="SCOPE_AGENT_CONFIG")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    if debug:
+        os.environ["SCOPE_AGENT_DEBUG"] = "1"
+
+
+def config_path(path: Path | None) -> Path:
+    """The config file of `-c` or the environment, or Misconfigured."""
+    if path is None:
+        raise Misconfigured("which config? Name one with -c config.toml or in SCOPE_AGENT_CONFIG")
+    return path
+
+
+def main() -> NoReturn:
+    """Run a command; a failure becomes one line on standard error and an exit code."""
+    # Commands register themselves with `app`; each imports what is heavy only when it runs.
+    from agent.cli import acquisitions, daemon, demo_command, documents, facility, hook  # noqa: F401
+
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console that cannot show a letter must not end the program.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(standalone_mode=True)
+    except ScopeAgentError as error:
+        _fail(error, error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        _fail(error, 75)
+    sys.exit(0)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    if os.environ.get("SCOPE_AGENT_DEBUG"):
+        raise error
+    text = " ".join(str(error).split())
+    print(f"scope-agent: {text}", file=sys.stderr)
+    sys.exit(code)

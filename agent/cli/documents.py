@@ -1,0 +1,85 @@
+"""scope-agent inspect, annotate, methods, verify, schema"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from agent.cli.app import JsonOption, app
+from agent.errors import Misconfigured
+
+
+@app.command()
+def inspect(
+    path: Path,
+    shown: Annotated[Literal["table", "json", "ome-xml"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """What the agent would say about a file or dataset. Never writes. Exit 0 whole, 3 not yet, 4 unknown, 5 damaged."""
+    from agent.formats.inspection import inspect as look
+
+    if not path.exists():
+        raise Misconfigured(f"{path} does not exist")
+    found = look(path)
+    match shown:
+        case "json":
+            typer.echo(json.dumps(found.to_json()))
+        case "ome-xml":
+            typer.echo(found.to_ome_xml())
+        case "table":
+            _table(found.to_json())
+    raise typer.Exit(found.exit_code)
+
+
+def _table(said: dict[str, object]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for key, value in said.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+        table.add_row(key, text if len(text) < 2000 else f"{text[:2000]} ...")
+    Console().print(table, markup=False)
+
+
+@app.command()
+def verify(dataset: Path, as_json: JsonOption = False) -> None:
+    """Check a delivered dataset against its manifest. Exit 65 when a file is missing or differs."""
+    from agent.cli.verifying import verify_folder
+
+    said = verify_folder(dataset)
+    if as_json:
+        typer.echo(json.dumps(said))
+    else:
+        for kind in ("missing", "different", "unlisted"):
+            for name in said[kind]:
+                typer.echo(f"{kind}: {name}")
+        typer.echo(f"{said['files']} files, {'verified' if said['verified'] else 'NOT verified'}")
+    if not said["verified"]:
+        raise typer.Exit(65)
+
+
+@app.command()
+def methods(dataset: Path) -> None:
+    """A methods paragraph for a paper, from a delivered dataset."""
+    from agent.contract.layout import METHODS
+
+    path = dataset / METHODS
+    if not path.is_file():
+        raise Misconfigured(f"{path} does not exist: name the folder of a delivered dataset")
+    typer.echo(path.read_text(encoding="utf-8"))
+
+
+@app.command()
+def schema(of: Annotated[Literal["config", "record", "event"], typer.Argument()] = "config") -> None:
+    """JSON Schemas of what others rely on."""
+    from pydantic import BaseModel
+
+    from agent.config import Config
+    from agent.contract.event import Envelope
+    from agent.contract.record import Record
+
+    models: dict[str, type[BaseModel]] = {"config": Config, "record": Record, "event": Envelope}
+    typer.echo(json.dumps(models[of].model_json_schema(), indent=2))

@@ -1,0 +1,75 @@
+"""TOML to frozen settings; every mistake becomes one line that says where it is and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.errors import Misconfigured
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, defaults checked too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, or Misconfigured."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise Misconfigured(f"{path} does not exist: name a file that does") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{path} is not valid TOML: {error}") from error
+
+
+def validate(model: type[Model], tables: dict[str, Any], where: str, context: Any = None) -> Model:
+    """`tables` as a `model`, or Misconfigured that names the first bad key and the nearest known one."""
+    try:
+        return model.model_validate(tables, context=context)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise Misconfigured(f"{where}: {_explain(model, first['loc'], first)}{more}") from None
+
+
+def _explain(model: type[BaseModel], loc: Sequence[int | str], error: Any) -> str:
+    key = ".".join(str(part) for part in loc) or "the file"
+    if error["type"] == "extra_forbidden":
+        names = _names(model, loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(names)) or 'none'}"
+        return f"unknown key {key!r}: {hint}"
+    if error["type"] == "missing":
+        return f"{key!r} is missing: add it"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key!r}: {text[:1].lower()}{text[1:]}"
+
+
+def _names(model: type[BaseModel] | None, loc: Sequence[int | str]) -> list[str]:
+    """Field names of the model that `loc` leads to."""
+    for part in loc:
+        if model is None:
+            return []
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation)
+    return list(model.model_fields) if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first settings class inside an annotation such as `tuple[Watch, ...]` or `Mqtt | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in found if model is not None), None)

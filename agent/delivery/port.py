@@ -1,0 +1,69 @@
+"""The Target port: somewhere that datasets are delivered to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A file on its way: opened once, read once."""
+
+    target: str
+    """Path inside the dataset."""
+    size: int
+    """Bytes to deliver, annotation included."""
+    blocks: Callable[[int], Iterator[bytes]]
+    """The delivered bytes from an offset on, in blocks of at most 16 MiB."""
+    upload: str | None = None
+    """Where an earlier try may be resumed."""
+    on_upload: Callable[[str], None] = field(default=lambda _: None)
+    """Called once with the place to resume at, before the first byte goes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the far side holds of a dataset, by its own reading."""
+
+    files: Mapping[str, str]
+    """SHA-256 (hex) by path."""
+    missing: tuple[str, ...] = ()
+    different: tuple[str, ...] = ()
+
+
+class Target(Protocol):
+    """A place for datasets. Used by one thread; every call may be repeated.
+
+    All methods raise Unreachable or NoSpace when the same call may succeed later, Rejected when it cannot,
+    Misconfigured when credentials or address are wrong; never a foreign error.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """Return when the target answers and accepts our credentials."""
+        ...
+
+    def send(self, dataset: str, file: Outgoing) -> str:
+        """Deliver one file, resuming where it can; returns the SHA-256 (hex) of what the far side holds.
+
+        The same file again is sent again or recognised, with the same end. Invisible until `commit`.
+        """
+        ...
+
+    def commit(self, dataset: str, manifest: bytes) -> Held:
+        """Make the dataset visible as a whole, manifest last. The same manifest again changes nothing.
+
+        Returns what the far side holds; it is committed only when nothing is missing or different.
+        """
+        ...
+
+    def held(self, dataset: str) -> Held:
+        """Read a committed dataset again at the far side."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...

@@ -1,0 +1,31 @@
+"""What to do after a failure: pure in (error, attempts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.delivery.settings import DeliverySettings
+from agent.errors import Rejected, ScopeAgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Never again by itself."""
+
+
+def decide(error: ScopeAgentError, attempts: int, settings: DeliverySettings) -> Retry | GiveUp:
+    """Rejected ends it; anything else is tried again, twice as late each time.
+
+    A wrong token or address (Misconfigured) is retried too: nothing is lost while a human corrects it.
+    """
+    if isinstance(error, Rejected):
+        return GiveUp()
+    pause = settings.retry_first_s * 2 ** min(attempts, 30)
+    return Retry(min(pause, settings.retry_most_s))

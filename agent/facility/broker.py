@@ -1,0 +1,71 @@
+"""The subscriber: one paho thread that feeds the mirror and comes back by itself when the broker was away."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from agent.facility.live import Mirror
+from agent.facility.settings import Settings
+
+if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
+
+
+class Subscriber:
+    """Listens to everything below the prefix. Speaks MQTT 3.1.1, which every broker does."""
+
+    def __init__(self, settings: Settings, mirror: Mirror) -> None:
+        self._settings = settings
+        self._mirror = mirror
+        # A new name each time: every replica of the facility listens for itself.
+        name = f"facility-{secrets.token_hex(6)}"
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv311)
+        if settings.broker_user:
+            password = settings.broker_password.get_secret_value() if settings.broker_password else None
+            self._client.username_pw_set(settings.broker_user, password)
+        if settings.broker_tls:
+            self._client.tls_set()
+        self._client.reconnect_delay_set(1, 15)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+
+    def start(self) -> None:
+        """Returns at once; connecting goes on in the thread for as long as it takes."""
+        self._mirror.set_connected(False)
+        self._client.connect_async(self._settings.broker_host or "", self._settings.broker_port, keepalive=20)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_connect(
+        self, client: mqtt.Client, _: Any, flags: mqtt.ConnectFlags, reason: ReasonCode, more: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            log.warning("the broker refuses the facility: %s", reason)
+            return
+        client.subscribe(f"{self._settings.prefix}/#", qos=1)
+        self._mirror.set_connected(True)
+
+    def _on_disconnect(
+        self, client: mqtt.Client, _: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, more: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            log.warning("the broker is away (%s): trying again", reason)
+        self._mirror.set_connected(False)
+
+    def _on_message(self, client: mqtt.Client, _: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            self._mirror.apply(message.topic, bytes(message.payload))
+        except (UnicodeDecodeError, RecursionError) as error:
+            log.warning("a message cannot be read: %s", error)

@@ -1,0 +1,80 @@
+"""Runs the facility in this process. Imports the web stack only when it is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.errors import Busy, Misconfigured
+from agent.facility import tokens
+from agent.facility.settings import Settings, default_tokens
+
+log = logging.getLogger(__name__)
+
+_QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
+
+
+def create_token(data_dir: Path, name: str) -> str:
+    """Make a token for `site/instrument` (or a reader's name); it is returned once and stored hashed. Misconfigured."""
+    return tokens.create(default_tokens(data_dir), name)
+
+
+def revoke_tokens(data_dir: Path, name: str) -> int:
+    """Remove every token of a name, at once also for a facility that runs; how many there were."""
+    return tokens.revoke(default_tokens(data_dir), name)
+
+
+def serve(
+    settings: Settings,
+    ready: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, or until `stop` is set, then end within five seconds.
+
+    `ready` gets the port once connections are answered. Raises Busy when the port is taken, Misconfigured when
+    the host is not an address of this machine, Retryable when the catalogue cannot be opened.
+    """
+    from agent.facility.app import create_app
+    from agent.facility.server import FacilityServer
+
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _listen(settings.host, settings.port) as listener:
+        told = ready or (lambda port: log.info("facility on http://%s:%d", settings.host, port))
+        FacilityServer(create_app(settings), told, stop or threading.Event()).run_on(listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; bound here, so that the port is known and a taken one is one line."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Misconfigured(f"host {host!r} is not an address of this machine: {error}") from error
+    try:
+        if os.name != "nt":
+            # On Windows this option would let two facilities share the port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if not _is_local(host):
+            raise Misconfigured(f"host {host!r} is not an address of this machine: {error}") from error
+        raise Busy(f"port {port} of {host} is taken or not allowed: stop what uses it, or set another port") from error
+    return listener
+
+
+def _is_local(host: str) -> bool:
+    """True where a free port of the host can be bound."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True

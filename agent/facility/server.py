@@ -1,0 +1,57 @@
+"""uvicorn, told when it is ready, and made to let go of open pages before it waits for requests to end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+_GRACE_S = 3
+_TICK_S = 0.2
+
+
+class FacilityServer(uvicorn.Server):
+    """A server that ends on a signal, or when `stop` is set."""
+
+    def __init__(self, app: FastAPI, ready: Callable[[int], None], stop: threading.Event) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=75,
+        )
+        super().__init__(config)
+        self._hub = app.state.parts.hub
+        self._ready = ready
+        self._stop = stop
+        self._ended = threading.Event()
+
+    def run_on(self, listener: socket.socket) -> None:
+        """Serve connections of a bound socket until told to end."""
+        watching = threading.Thread(target=self._watch, name="facility-stop", daemon=True)
+        watching.start()
+        try:
+            self.run(sockets=[listener])
+        finally:
+            self._ended.set()
+            watching.join()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            self._ready(int(sockets[0].getsockname()[1]))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            if self._stop.wait(_TICK_S):
+                self.should_exit = True
+                return

@@ -1,0 +1,82 @@
+"""Settings of the facility."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from agent.contract.settings import Settings as _Base
+from agent.contract.topics import PREFIX, check_prefix
+
+GIB = 1 << 30
+
+
+class Settings(_Base):
+    """Where the facility keeps its data, where it listens, and what it accepts."""
+
+    data_dir: Path
+    """Datasets, unfinished uploads, catalogue and tokens lie below it; one file system."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8460, ge=0, le=65535)
+    """0 picks a free port."""
+    title: str = Field(default="Microscopes", max_length=80)
+    """Heading of the page."""
+    tokens_file: Path | None = None
+    """`tokens.txt` in the data folder where none is named."""
+    catalogue_url: str | None = None
+    """SQLAlchemy address; SQLite in the data folder where none is named."""
+    open_reading: bool | None = None
+    """May everybody read? None: only where nobody but this machine can connect."""
+
+    broker_host: str | None = None
+    """MQTT broker of the agents; without one the page shows datasets only."""
+    broker_port: int = Field(default=1883, ge=1, le=65535)
+    broker_user: str | None = None
+    broker_password: SecretStr | None = None
+    broker_tls: bool = False
+    prefix: str = PREFIX
+
+    max_file_bytes: int = Field(default=16 * 1024 * GIB, gt=0)
+    max_manifest_bytes: int = Field(default=64 << 20, gt=0)
+    max_metadata_bytes: int = Field(default=8192, gt=0)
+    """Of the Upload-Metadata header."""
+    min_free_bytes: int = Field(default=256 << 20, ge=0)
+    """An upload that would leave less free space is refused with 507."""
+    stall_s: float = Field(default=60, gt=0)
+    """A sender that sends nothing for so long is given up."""
+    expire_days: float = Field(default=14, gt=0)
+    """Unfinished uploads and datasets that were never committed are removed after so long without a byte."""
+    max_viewers: int = Field(default=200, gt=0)
+    """Live pages open at the same time."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return check_prefix(value)
+
+    @property
+    def tokens(self) -> Path:
+        return self.tokens_file or default_tokens(self.data_dir)
+
+    @property
+    def catalogue(self) -> str:
+        return self.catalogue_url or f"sqlite:///{(self.data_dir / 'catalogue.sqlite').as_posix()}"
+
+    @property
+    def reading_is_open(self) -> bool:
+        return self.open_reading if self.open_reading is not None else is_loopback(self.host)
+
+
+def default_tokens(data_dir: Path) -> Path:
+    """Where the tokens of a facility lie when no other file is named."""
+    return data_dir / "tokens.txt"
+
+
+def is_loopback(host: str) -> bool:
+    """True where only programs of this machine can connect."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,96 @@
+"""The headers of tus 1.0: parsed strictly, answered completely."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from email.utils import format_datetime
+
+from agent.clock import utc
+from agent.contract.upload import SHA256_HEADER, TUS_VERSION, UPLOAD
+from agent.facility.refusal import NotTus, OtherVersion, Refusal, TooLarge
+from agent.facility.storage import Upload
+
+RESUMABLE = {"Tus-Resumable": TUS_VERSION}
+BODY_TYPE = "application/offset+octet-stream"
+_EXTENSIONS = "creation,creation-with-upload,checksum,termination,expiration"
+_MAX_DIGITS = 18
+
+
+def abilities(max_size: int) -> dict[str, str]:
+    """Headers of the answer to OPTIONS."""
+    return RESUMABLE | {
+        "Tus-Version": TUS_VERSION,
+        "Tus-Extension": _EXTENSIONS,
+        "Tus-Max-Size": str(max_size),
+        "Tus-Checksum-Algorithm": "sha256",
+    }
+
+
+def check_version(headers: Mapping[str, str]) -> None:
+    """Raises OtherVersion."""
+    if headers.get("tus-resumable") != TUS_VERSION:
+        raise OtherVersion(f"send the header 'Tus-Resumable: {TUS_VERSION}': no other version is spoken here")
+
+
+def check_body_type(headers: Mapping[str, str]) -> None:
+    """Raises NotTus."""
+    if headers.get("content-type") != BODY_TYPE:
+        raise NotTus(f"send chunks with 'Content-Type: {BODY_TYPE}'")
+
+
+def number(headers: Mapping[str, str], name: str) -> int:
+    """A header that counts bytes, or Refusal."""
+    text = headers.get(name.lower(), "")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise Refusal(f"the header {name} must be a number of bytes")
+    return int(text)
+
+
+def metadata(headers: Mapping[str, str], max_bytes: int) -> dict[str, str]:
+    """Upload-Metadata as `{key: text}`, or Refusal."""
+    header = headers.get("upload-metadata", "")
+    if len(header) > max_bytes:
+        raise TooLarge(f"Upload-Metadata is longer than {max_bytes} bytes")
+    found: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in header.split(","))):
+        key, _, value = pair.partition(" ")
+        try:
+            found[key] = base64.b64decode(value.strip(), validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            raise Refusal(f"Upload-Metadata: the value of {key[:40]!r} is not base64 of UTF-8 text") from None
+    return found
+
+
+def checksum(headers: Mapping[str, str]) -> bytes:
+    """The 32 bytes of Upload-Checksum, or Refusal: without one, nothing is accepted."""
+    algorithm, _, value = headers.get("upload-checksum", "").partition(" ")
+    if algorithm != "sha256":
+        raise Refusal("send 'Upload-Checksum: sha256 <base64>' over the body of every request that carries bytes")
+    try:
+        digest = base64.b64decode(value.strip(), validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 32:
+        raise Refusal("Upload-Checksum is not the base64 of 32 bytes")
+    return digest
+
+
+def announced(headers: Mapping[str, str]) -> int | None:
+    """Length of the body where the request tells it."""
+    return number(headers, "Content-Length") if "content-length" in headers else None
+
+
+def standing(upload: Upload, expires_ns: int) -> dict[str, str]:
+    """Headers that tell where an upload stands."""
+    headers = RESUMABLE | {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Expires": format_datetime(utc(expires_ns), usegmt=True),
+    }
+    return headers | ({SHA256_HEADER: upload.sha256} if upload.sha256 else {})
+
+
+def location(upload: Upload) -> str:
+    """Relative, so that it holds behind a proxy too."""
+    return f"{UPLOAD}/{upload.id}"

@@ -1,0 +1,224 @@
+"""OME-TIFF: one file, a set that names itself by UUID, or a companion file with the metadata of all.
+
+Whole when every named file is there, each holds as many images as the OME-XML places in it, and every
+image's data lies inside its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from agent.formats import ome_xml, tiff_layout
+from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+_TIFF_NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
+_COMPANION = ".companion.ome"
+_TEXT_PIECE = 1 << 16
+_MAX_SET = 100_000
+
+
+@contextmanager
+def _xml(path: Path) -> Iterator[Iterator[bytes]]:
+    """The OME-XML of a TIFF's first image or of a companion file, in pieces."""
+    if _is_companion(path):
+        with path.open("rb") as file:
+            yield iter(lambda: file.read(_TEXT_PIECE), b"")
+        return
+    found = tiff_layout.layout(path, max_ifds=1)
+    with path.open("rb") as file:
+        yield tiff_layout.text_chunks(file, found, tiff_layout.IMAGE_DESCRIPTION)
+
+
+def _files(path: Path) -> ome_xml.Files:
+    with _xml(path) as chunks:
+        return ome_xml.files(chunks)
+
+
+def _is_companion(path: Path) -> bool:
+    return path.name.lower().endswith(_COMPANION)
+
+
+def _is_ome_text(head: str) -> bool:
+    return "<OME" in head or ":OME" in head
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    """The file that a document names, never one outside its own folder; writers store absolute paths too."""
+    pure = PureWindowsPath(name) if "\\" in name or PureWindowsPath(name).drive else PurePosixPath(name)
+    if pure.is_absolute() or pure.drive:
+        return folder / pure.name
+    if ".." in pure.parts or not pure.parts:
+        return None
+    return folder.joinpath(*pure.parts)
+
+
+class OmeTiff:
+    """OME-TIFF files, sets and companions."""
+
+    name = "ome-tiff"
+
+    def matches(self, path: Path) -> bool:
+        if _is_companion(path):
+            return True
+        try:
+            found = tiff_layout.layout(path, max_ifds=1)
+            if found.first:
+                return _is_ome_text(tiff_layout.text(path, found, tiff_layout.IMAGE_DESCRIPTION, 4096))
+        except OSError:
+            return False
+        # A file that was just begun has no text yet; its name says what it will be.
+        return found.verdict.state is Wholeness.GROWING and path.name.lower().endswith(_TIFF_NAMES)
+
+    def dataset(self, path: Path) -> Dataset:
+        said = _files(path)
+        if said.metadata_file:
+            return self._of_master(path, said)
+        return self._of_names(path, said)
+
+    def _of_master(self, path: Path, said: ome_xml.Files) -> Dataset:
+        """A file that only holds pixels: the set is what its metadata file says."""
+        master = _beside(path.parent, said.metadata_file)
+        if master is None or not master.is_file():
+            name = said.metadata_file if master is None else master.name
+            return Dataset(self.name, path, path.parent, (path,), (name,))
+        if master == path:
+            return self._of_names(path, said)
+        return self._of_names(master, _files(master), member=path)
+
+    def _of_names(self, main: Path, said: ome_xml.Files, member: Path | None = None) -> Dataset:
+        folder = main.parent
+        present: dict[Path, None] = {}
+        missing: list[str] = []
+        if _is_companion(main):
+            present[main] = None
+        for name, uuid in list(said.names.items())[:_MAX_SET]:
+            # A set of one file that was renamed still means itself.
+            target = main if len(said.names) == 1 and uuid == said.uuid else _beside(folder, name)
+            if target is not None and target.is_file() and not target.is_symlink():
+                present[target] = None
+            else:
+                missing.append(name)
+        for own in (main, member):
+            if own is not None:
+                present.setdefault(own)
+        first = main if said.metadata_file or member is not None else next(iter(present))
+        return Dataset(self.name, first, folder, tuple(sorted(present)), tuple(missing))
+
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        if dataset.missing:
+            names = ", ".join(dataset.missing[:3]) + (" ..." if len(dataset.missing) > 3 else "")
+            total = len(dataset.files) + len(dataset.missing)
+            return Verdict(Wholeness.GROWING, f"{len(dataset.missing)} of {total} files are not there: {names}")
+        said = _files(dataset.main)
+        if said.incomplete:
+            return self._without_text(dataset)
+        verdicts = [self._file_verdict(dataset, path, said) for path in dataset.files]
+        for state in (Wholeness.DAMAGED, Wholeness.GROWING, Wholeness.UNKNOWN):
+            for verdict in verdicts:
+                if verdict.state is state:
+                    return verdict
+        return Verdict(Wholeness.WHOLE, f"all {len(dataset.files)} files and all their planes are there")
+
+    def _without_text(self, dataset: Dataset) -> Verdict:
+        """The OME-XML does not parse: not all there yet, or broken where the TIFF around it is whole."""
+        if _is_companion(dataset.main):
+            return Verdict(Wholeness.GROWING, f"{dataset.main.name} is not complete OME-XML yet")
+        verdict = tiff_layout.layout(dataset.main).verdict
+        if verdict.state is Wholeness.WHOLE:
+            return Verdict(Wholeness.DAMAGED, f"the OME-XML in {dataset.main.name} cannot be read")
+        return Verdict(verdict.state, f"{dataset.main.name}: {verdict.reason}")
+
+    def _file_verdict(self, dataset: Dataset, path: Path, said: ome_xml.Files) -> Verdict:
+        if _is_companion(path):
+            return Verdict(Wholeness.WHOLE, "the companion file is complete")
+        found = tiff_layout.layout(path)
+        relative = path.relative_to(dataset.root).as_posix()
+        named = next(iter(said.planes)) if len(said.planes) == 1 and len(dataset.files) == 1 else relative
+        needed = said.planes.get(named, 0)
+        if found.verdict.state in (Wholeness.WHOLE, Wholeness.UNKNOWN) and found.ifds < needed:
+            return Verdict(Wholeness.GROWING, f"{path.name} announces {needed} planes and lists {found.ifds} so far")
+        return Verdict(found.verdict.state, f"{path.name}: {found.verdict.reason}")
+
+    def planes_on_disk(self, dataset: Dataset) -> int | None:
+        """Images of all files whose data is really there."""
+        tiffs = [path for path in dataset.files if not _is_companion(path)]
+        return sum(tiff_layout.layout(path).planes for path in tiffs)
+
+    def metadata(self, dataset: Dataset) -> Metadata:
+        software = {}
+        notes: tuple[str, ...] = ()
+        if not _is_companion(dataset.main):
+            found = tiff_layout.layout(dataset.main, max_ifds=1)
+            if written_by := tiff_layout.text(dataset.main, found, tiff_layout.SOFTWARE, 4096).strip():
+                software["TIFF Software"] = written_by
+        try:
+            with _xml(dataset.main) as chunks:
+                root, count = ome_xml.document(chunks)
+            if creator := root.get("Creator"):
+                software["OME Creator"] = creator
+            if count > ome_xml.MAX_PLANES:
+                notes = (f"{count} plane entries stay in the files, they are too many to be repeated here",)
+            else:
+                _complete(dataset, root)
+            return Metadata(ome_xml.to_ome(root), software, notes=notes)
+        except ome_xml.UnreadableError as error:
+            return Metadata(software=software, errors=(f"{dataset.main.name}: {error}",), notes=notes)
+
+
+def _complete(dataset: Dataset, root: _Element) -> None:
+    """Planes from the files that list them (each file of a set knows its own), and real file names."""
+    images = {image.get("ID"): image for image in root.findall("{*}Image")}
+    if any(image.find("{*}Pixels/{*}Plane") is None for image in images.values()):
+        for path in dataset.files:
+            if path != dataset.main and not _is_companion(path):
+                _graft(path, images, root)
+    _name_files(dataset, root)
+
+
+def _graft(path: Path, images: dict[str | None, _Element], root: _Element) -> None:
+    """Take the planes of images that have none yet from another file's copy of the document."""
+    try:
+        with _xml(path) as chunks:
+            other, count = ome_xml.document(chunks)
+    except (ome_xml.UnreadableError, OSError):
+        return
+    if count > ome_xml.MAX_PLANES:
+        return
+    for image in other.findall("{*}Image"):
+        mine = images.get(image.get("ID"))
+        target = None if mine is None else mine.find("{*}Pixels")
+        if target is None or target.find("{*}Plane") is not None:
+            continue
+        for plane in image.findall("{*}Pixels/{*}Plane"):
+            # Annotations belong to the other document; the file keeps them.
+            for reference in plane.findall("{*}AnnotationRef"):
+                plane.remove(reference)
+            target.append(plane)
+
+
+def _name_files(dataset: Dataset, root: _Element) -> None:
+    """Every TiffData names its file relative to the dataset."""
+    from lxml import etree
+
+    relative = dataset.main.relative_to(dataset.root).as_posix()
+    single = len(dataset.files) == 1 and not dataset.missing
+    for block in root.iterfind("{*}Image/{*}Pixels/{*}TiffData"):
+        uuid = block.find("{*}UUID")
+        if uuid is None:
+            if not root.get("UUID") or _is_companion(dataset.main):
+                continue
+            uuid = etree.SubElement(block, str(block.tag).replace("TiffData", "UUID"))
+            uuid.text = root.get("UUID")
+            uuid.set("FileName", relative)
+            continue
+        named = _beside(dataset.root, uuid.get("FileName", ""))
+        if single:
+            uuid.set("FileName", relative)
+        elif named is not None:
+            uuid.set("FileName", named.relative_to(dataset.root).as_posix())

@@ -1,0 +1,112 @@
+"""Plain TIFF, ImageJ TIFF and the TIFF of Micro-Manager 1.4: whole when the chain ends inside the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.formats import ome_build, tiff_layout
+from agent.formats.jsonable import jsonable
+from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+
+if TYPE_CHECKING:
+    from ome_types import OME
+    from tifffile import TiffFile, TiffPage
+
+_SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
+_VENDOR = ("micromanager_metadata", "imagej_metadata", "shaped_metadata")
+
+
+class Tiff:
+    """Any TIFF file that no other format claims, alone."""
+
+    name = "tiff"
+
+    def matches(self, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                head = file.read(4)
+        except OSError:
+            return False
+        return head in tiff_layout.MAGIC or (not head and path.name.lower().endswith(_SUFFIXES))
+
+    def dataset(self, path: Path) -> Dataset:
+        return Dataset(self.name, path, path.parent, (path,))
+
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        return tiff_layout.layout(dataset.main).verdict
+
+    def planes_on_disk(self, dataset: Dataset) -> int | None:
+        """Full-size images whose data is really there; ImageJ stacks count every plane."""
+        found = tiff_layout.layout(dataset.main)
+        return None if found.verdict.state is Wholeness.DAMAGED else found.planes
+
+    def metadata(self, dataset: Dataset) -> Metadata:
+        found = tiff_layout.layout(dataset.main)
+        if found.verdict.state is not Wholeness.WHOLE:
+            return Metadata(errors=(f"{dataset.main.name}: {found.verdict.reason}",))
+        software = tiff_layout.text(dataset.main, found, tiff_layout.SOFTWARE, 4096).strip()
+        return _read(dataset.main, found.planes, {"TIFF Software": software} if software else {})
+
+
+def _read(path: Path, planes: int, software: dict[str, str]) -> Metadata:
+    """tifffile raises anything on odd files (eight kinds were counted): each becomes one line."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            vendor: dict[str, Any] = {}
+            for name in _VENDOR:
+                if value := getattr(tiff, name):
+                    vendor[name] = jsonable(value)
+            return Metadata(_ome(path, tiff, planes), software, vendor)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        return Metadata(software=software, errors=(f"{path.name}: tifffile cannot read it: {error}",))
+
+
+def _ome(path: Path, tiff: TiffFile, planes: int) -> OME | None:
+    from ome_types import OME
+
+    page = tiff.pages.first.aspage()
+    imagej = tiff.imagej_metadata or {}
+    pixels = ome_build.pixel_type(str(page.dtype))
+    if pixels is None:
+        return None
+    channels, slices, frames = _sizes(imagej, planes)
+    interval = imagej.get("finterval")
+    image = ome_build.image(
+        0,
+        path.name,
+        {"x": page.imagewidth, "y": page.imagelength, "z": slices, "c": channels, "t": frames},
+        pixels,
+        steps=_steps(page, imagej, slices),
+        increment_s=interval if frames > 1 and isinstance(interval, (int, float)) else None,
+        samples=int(page.samplesperpixel),
+    )
+    return OME(images=[image])
+
+
+def _sizes(imagej: dict[str, Any], planes: int) -> tuple[int, int, int]:
+    """(channels, slices, frames), whose product is the number of planes; unnamed planes count as frames."""
+    sizes = tuple(int(imagej.get(key, 1) or 1) for key in ("channels", "slices", "frames"))
+    product = sizes[0] * sizes[1] * sizes[2]
+    return (sizes[0], sizes[1], sizes[2]) if product == planes else (1, 1, max(planes, 1))
+
+
+def _steps(page: TiffPage, imagej: dict[str, Any], slices: int) -> dict[str, tuple[float, str]]:
+    """Size of a voxel, only where its unit is said: a bare TIFF resolution is a print size."""
+    unit = ome_build.length_unit(imagej.get("unit"))
+    if unit is None:
+        return {}
+    steps: dict[str, tuple[float, str]] = {}
+    for axis, name in (("x", "XResolution"), ("y", "YResolution")):
+        tag = page.tags.get(name)
+        above, below = tag.value if tag is not None and isinstance(tag.value, tuple) else (0, 0)
+        if above and below:
+            steps[axis] = (below / above, unit)
+    spacing = imagej.get("spacing")
+    if slices > 1 and isinstance(spacing, (int, float)):
+        steps["z"] = (float(spacing), unit)
+    return steps

@@ -1,0 +1,33 @@
+"""A file that nobody knows: alone, delivered all the same; quiet time says when it is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+
+
+class Unknown:
+    """The last of the formats: matches every file."""
+
+    name = "unknown"
+
+    def matches(self, path: Path) -> bool:
+        del path
+        return True
+
+    def dataset(self, path: Path) -> Dataset:
+        return Dataset(self.name, path, path.parent, (path,) if path.is_file() else ())
+
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        if dataset.main.is_file() and dataset.main.stat().st_size == 0:
+            return Verdict(Wholeness.UNKNOWN, "the file is empty")
+        return Verdict(Wholeness.UNKNOWN, "no format that is known here: only quiet time can tell")
+
+    def planes_on_disk(self, dataset: Dataset) -> int | None:
+        del dataset
+        return None
+
+    def metadata(self, dataset: Dataset) -> Metadata:
+        del dataset
+        return Metadata()

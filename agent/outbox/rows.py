@@ -1,0 +1,96 @@
+"""What the outbox hands out: frozen rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from agent.acquisition import Acquisition
+
+Role = Literal["data", "metadata", "record", "crate", "methods", "device-state"]
+
+
+class FileState(StrEnum):
+    """pending -> claimed -> sent -> verified | rejected"""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    """An upload of it has begun and may be resumed."""
+    SENT = "sent"
+    """The far side returned the hash of what was sent."""
+    VERIFIED = "verified"
+    """The dataset with it was committed."""
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An acquisition with its place in the queue."""
+
+    acquisition: Acquisition
+    dataset: str | None
+    attempts: int
+    next_at_ns: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to deliver: `target` is its path inside the dataset."""
+
+    target: str
+    source: str
+    role: Role
+    size: int
+    mtime_ns: int
+    file_id: str
+    description: str | None = None
+    """Path of the OME-XML to embed on the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file with what is known of its delivery."""
+
+    acquisition_id: str
+    target: str
+    source: str
+    role: Role
+    state: FileState
+    size: int
+    mtime_ns: int
+    file_id: str
+    description: str | None
+    delivered_size: int | None
+    sha256: str | None
+    source_sha256: str | None
+    upload: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event to be. The same id is announced once, however often a step is repeated."""
+
+    id: str
+    topic: str
+    type: str
+    subject: str
+    time_ns: int
+    data: dict[str, Any] | None
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event with its number."""
+
+    sequence: int
+    id: str
+    topic: str
+    type: str
+    subject: str
+    time_ns: int
+    data: dict[str, Any] | None
+    retained: bool
+    published_ns: int | None

@@ -1,0 +1,107 @@
+"""Brings together what run, files and profile say of the same component or the same image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.contract.record import Captured, Component
+from agent.snapshot.channels import Run
+from agent.snapshot.filed import Filed
+from agent.snapshot.hardware import Mounted
+from agent.snapshot.model import Image, Planes
+from agent.snapshot.values import merged, same
+
+
+def matched_components(
+    found: list[Mounted], filed: Filed, conflicts: list[str]
+) -> tuple[list[Component], dict[str, str]]:
+    """All components once, and the new id of each that goes by the file's id.
+
+    A component of the file is the profile's when its name (model, serial number or id) is the profile's model,
+    label, device or serial number, or when there is just one of the kind on both sides.
+    """
+    components: list[Component] = []
+    renamed: dict[str, str] = {}
+    rest = [item.component for item in found]
+    for own in filed.components:
+        twin = _twin(own, rest, filed.components)
+        if twin is None:
+            components.append(own)
+            continue
+        rest.remove(twin)
+        renamed[twin.id] = own.id
+        values = merged(own.attributes, twin.attributes, f"{own.kind} {twin.label or own.id}", conflicts)
+        components.append(Component(id=own.id, kind=own.kind, device=twin.device, label=twin.label, attributes=values))
+    taken = {component.id for component in components}
+    return components + [component for component in rest if component.id not in taken], renamed
+
+
+def _twin(own: Component, rest: list[Component], filed: list[Component]) -> Component | None:
+    kind = [one for one in rest if one.kind == own.kind]
+    named = [one for one in kind if _names(own, file=True) & _names(one, file=False)]
+    if named:
+        return named[0]
+    alone = len(kind) == 1 and sum(one.kind == own.kind for one in filed) == 1
+    return kind[0] if alone and not _contradicts(own.attributes, kind[0].attributes) else None
+
+
+def _contradicts(own: dict[str, Captured], other: dict[str, Captured]) -> bool:
+    """Two serial numbers or models are two parts, not one with a conflict."""
+    pairs = ((own.get(key), other.get(key)) for key in ("SerialNumber", "Model"))
+    return any(a is not None and b is not None and not same(a.value, b.value) for a, b in pairs)
+
+
+def _names(component: Component, *, file: bool) -> set[str]:
+    values = [component.attributes.get(key) for key in ("Model", "SerialNumber")]
+    found = [str(value.value) for value in values if value is not None]
+    found += [component.id] if file else [component.device or "", component.label or ""]
+    return {name.casefold() for name in found if name.strip()}
+
+
+def matched_images(run: Run, filed: Filed, *, hooked: bool) -> tuple[list[Image], list[str]]:
+    """The images: sizes and addresses from the files, planes, names and channels from the run where it has them."""
+    if not filed.images or not run.images:
+        return (filed.images or run.images), []
+    pairs, notes = _pairs(run.images, filed.images)
+    images = []
+    for image in filed.images:
+        mine = pairs.get(id(image))
+        if mine is None:
+            # Its channels are the file's own, which the snapshot lists no more.
+            images.append(replace(image, channels=()) if hooked else image)
+            continue
+        planes, dropped = _inside(mine.planes, image)
+        if dropped:
+            notes.append(f"{mine.name}: {dropped} frames of the run have no place in the files")
+        images.append(
+            replace(
+                image,
+                name=mine.name,
+                z_step_um=image.z_step_um or mine.z_step_um,
+                t_step_s=image.t_step_s or mine.t_step_s,
+                stage=mine.stage,
+                channels=mine.channels[: image.size[3] // max(image.samples, 1)],
+                objective=mine.objective or image.objective,
+                planes=image.planes if image.keeps_planes else planes,
+            )
+        )
+    return images, notes
+
+
+def _pairs(mine: list[Image], theirs: list[Image]) -> tuple[dict[int, Image], list[str]]:
+    if len(mine) == len(theirs):
+        return {id(b): a for a, b in zip(mine, theirs, strict=True)}, []
+    names = {image.name: image for image in mine}
+    pairs = {id(image): names[image.name] for image in theirs if image.name in names}
+    return pairs, [f"the run has {len(mine)} positions, the files have {len(theirs)} images"]
+
+
+def _inside(planes: Planes, image: Image) -> tuple[Planes, int]:
+    """The planes that lie inside the image's size, and how many do not."""
+    z, c, t = image.size[2], image.size[3] // max(image.samples, 1), image.size[4]
+    if not len(planes) or (max(planes.the_z) < z and max(planes.the_c) < c and max(planes.the_t) < t):
+        return planes, 0
+    rows = [
+        row for row in range(len(planes)) if planes.the_z[row] < z and planes.the_c[row] < c and planes.the_t[row] < t
+    ]
+    return planes.rows(rows), len(planes) - len(rows)

@@ -1,0 +1,120 @@
+"""The lines of a journal, typed. The hook writes them: see agent/hook/journal.py and recorder.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Line(msgspec.Struct):
+    """One entry: number in the file, UTC nanoseconds, kind, content."""
+
+    n: int
+    t: int
+    k: str
+    d: msgspec.Raw
+
+
+class OfRun(msgspec.Struct):
+    """Any entry of a run."""
+
+    run: int
+
+
+class Started(msgspec.Struct):
+    """A run began; `summary` is pymmcore-plus SummaryMetaV1 with devices read live."""
+
+    run: int
+    core: int
+    sequence: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
+    outputs: list[str] = []
+    software: dict[str, str] = {}
+    configuration: dict[str, str] = {}
+    summary: dict[str, Any] = {}
+    notes: list[str] = []
+
+
+class FrameEntry(msgspec.Struct):
+    """A frame; `camera`, `shape`, `dtype`, `properties` and `camera_metadata` only say what is new."""
+
+    run: int
+    index: dict[str, int] = msgspec.field(default_factory=dict, name="i")
+    runner_ms: float | None = msgspec.field(default=None, name="ms")
+    exposure_ms: float | None = msgspec.field(default=None, name="e")
+    x: float | None = None
+    y: float | None = None
+    z: float | None = None
+    position: str | None = msgspec.field(default=None, name="pos")
+    channel: tuple[str, str] | None = msgspec.field(default=None, name="ch")
+    camera: str | None = msgspec.field(default=None, name="cam")
+    properties: list[tuple[str, str, Any]] = msgspec.field(default_factory=list, name="pv")
+    commanded: list[tuple[str, str, Any]] = msgspec.field(default_factory=list, name="set")
+    triggered: bool = msgspec.field(default=False, name="hw")
+    camera_metadata: dict[str, Any] = msgspec.field(default_factory=dict, name="cm")
+    shape: list[int] | None = None
+    dtype: str | None = None
+
+
+class Finished(msgspec.Struct):
+    """A run ended; `state` is every property read live."""
+
+    run: int
+    reason: str = "unknown"
+    frames: int = 0
+    lost: int = 0
+    state: list[tuple[str, str, str]] = []
+    error: str | None = None
+    notes: list[str] = []
+
+
+class PropertyEntry(msgspec.Struct):
+    """A property changed."""
+
+    core: int
+    device: str = msgspec.field(name="dev")
+    property: str = msgspec.field(name="prop")
+    value: str = msgspec.field(name="val")
+
+
+class PresetEntry(msgspec.Struct):
+    """A preset was set; `state` is the group as MMCore knows it, where it is not what was written last."""
+
+    core: int
+    group: str
+    preset: str
+    state: list[tuple[str, str, str]] = []
+
+
+_line = msgspec.json.Decoder(Line)
+
+
+def parse(raw: bytes) -> Line | None:
+    """The entry of a line, or None when the line is damaged."""
+    try:
+        return _line.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def content(line: Line, kind: type[T]) -> T | None:
+    """The entry's content, or None when it is not what its kind says."""
+    try:
+        return msgspec.json.decode(line.d, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
+def entries(file: BinaryIO, start: int, end: int | None) -> Iterator[Line | None]:
+    """Entries in bytes `start` to `end` (or the last whole line); None for a damaged one."""
+    file.seek(start)
+    position = start
+    for raw in file:
+        position += len(raw)
+        if not raw.endswith(b"\n") or (end is not None and position > end):
+            return
+        yield parse(raw)

@@ -1,0 +1,59 @@
+"""Is a folder on this machine or on a network share?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+_REMOTE = frozenset(
+    (
+        *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "afpfs", "webdav", "davfs"),
+        *("9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "vboxsf", "prl_fs", "vmhgfs", "virtiofs"),
+        *("drvfs", "osxfuse", "macfuse"),
+    )
+)
+_DRIVE_REMOTE = 4
+
+
+def is_network(path: Path) -> bool | None:
+    """True for a network share, which tells of no events; None where it cannot be told."""
+    if sys.platform == "win32":
+        return _windows(path)
+    try:
+        device = path.stat().st_dev
+    except OSError:
+        return None
+    kind = _kind_of(device, str(path))
+    return None if kind is None else kind in _REMOTE or kind.startswith("fuse")
+
+
+@lru_cache(maxsize=256)
+def _kind_of(device: int, path: str) -> str | None:
+    """Name of the file system that holds `path`; `device` makes a new mount a new question."""
+    import psutil
+
+    real = os.path.realpath(path)
+    best, kind = "", None
+    try:
+        mounts = psutil.disk_partitions(all=True)
+    except (OSError, psutil.Error):
+        return None
+    for mount in mounts:
+        point = mount.mountpoint.rstrip("/") + "/"
+        if (real + "/").startswith(point) and len(point) >= len(best):
+            best, kind = point, mount.fstype.lower()
+    return kind
+
+
+def _windows(path: Path) -> bool | None:
+    if sys.platform == "win32":
+        import ctypes
+
+        anchor = path.absolute().anchor
+        if anchor.startswith("\\\\") and not anchor.startswith(("\\\\?\\", "\\\\.\\")):
+            return True
+        drive_type: int = ctypes.windll.kernel32.GetDriveTypeW(anchor)
+        return drive_type == _DRIVE_REMOTE if drive_type > 1 else None
+    return None

@@ -1,0 +1,60 @@
+"""Step 4: every file of the dataset gets a row in the outbox."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agent.acquisition import Acquisition, State, move
+from agent.contract.layout import COMPANION, DATA, DEVICE_STATE, METHODS, dataset_path
+from agent.outbox import NewFile, Role
+from agent.sources.identity import identity
+from agent.steps import workspace
+from agent.steps.station import Station
+
+_ROLES: dict[str, Role] = {COMPANION: "metadata", METHODS: "methods", DEVICE_STATE: "device-state"}
+_ILLEGAL = re.compile(r"[\x00-\x1f\x7f\\:%]")
+
+
+def enqueue(station: Station, acquisition: Acquisition) -> None:
+    """documented -> queued"""
+    folder = station.workspace / acquisition.id
+    path = dataset_path(
+        station.topics.site,
+        station.topics.instrument,
+        acquisition.name,
+        acquisition.started_ns,
+        acquisition.id,
+    )
+    rows = [*_data(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
+    station.save(move(acquisition, State.QUEUED), dataset=path, files=rows)
+
+
+def portable(name: str) -> str:
+    """A relative POSIX name with what is illegal elsewhere percent-encoded; ordinary names stay as they are."""
+    return _ILLEGAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
+
+def _data(acquisition: Acquisition, descriptions: dict[str, Path]) -> list[NewFile]:
+    return [
+        NewFile(
+            target=f"{DATA}/{portable(file.name)}",
+            source=file.path,
+            role="data",
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            file_id=file.file_id,
+            description=str(descriptions[file.name]) if file.name in descriptions else None,
+        )
+        for file in acquisition.files
+    ]
+
+
+def _documents(files: dict[str, Path]) -> list[NewFile]:
+    rows = []
+    for target, source in files.items():
+        found = identity(source)
+        if found is None:
+            raise FileNotFoundError(source)
+        rows.append(NewFile(target, str(source), _ROLES.get(target, "metadata"), *found))
+    return rows

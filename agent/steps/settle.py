@@ -1,0 +1,102 @@
+"""Step 2: acquisitions without further frames wait until their files are whole, or patience ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from agent.acquisition import Acquisition, SourceFile, State, move
+from agent.formats.port import Dataset
+from agent.sources.events import FinishReason
+from agent.sources.identity import identity
+from agent.sources.quiet import Quiet
+from agent.steps.examine import Finding, datasets_at, examine
+from agent.steps.station import Station
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Settle:
+    """Owned by one thread."""
+
+    station: Station
+    quiet: Quiet = field(default_factory=Quiet)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def step(self) -> bool:
+        """Look at each settling acquisition once. True when one became complete."""
+        now = self.station.clock.now_ns()
+        looked = [self._look(entry.acquisition) for entry in self.station.outbox.due(State.SETTLING, now)]
+        return any(looked)
+
+    def _look(self, acquisition: Acquisition) -> bool:
+        now = self.station.clock.monotonic()
+        since = self._since.setdefault(acquisition.id, now)
+        findings = self._findings(acquisition, now)
+        waiting = [finding for finding in findings if not finding.whole]
+        rested = now - since >= self.station.settle.quiet_s
+        patient = now - since < self.station.settle.patience_s
+        if acquisition.outputs and not findings:
+            waiting_for_files = patient if acquisition.reason is not FinishReason.ABORTED else not rested
+            if waiting_for_files:
+                return False
+        # Nothing writes any more and the count is wrong: more patience changes nothing, rest is enough.
+        dead = acquisition.reason is FinishReason.ABORTED or all(finding.hopeless for finding in waiting)
+        if waiting and not (rested if dead else not patient):
+            return False
+        del self._since[acquisition.id]
+        self._complete(acquisition, findings)
+        return True
+
+    def _findings(self, acquisition: Acquisition, now: float) -> list[Finding]:
+        settings = self.station.settle
+        outputs = acquisition.outputs or ((acquisition.main,) if acquisition.main else ())
+        datasets = datasets_at(outputs)
+        # Frames are counted over all outputs together, so a single dataset can be held against them.
+        frames = acquisition.frames if acquisition.span and len(datasets) == 1 else None
+        return [examine(dataset, self.quiet, now, settings.quiet_s, frames) for dataset in datasets]
+
+    def _complete(self, acquisition: Acquisition, findings: list[Finding]) -> None:
+        for finding in findings:
+            for file in finding.dataset.files:
+                self.quiet.forget(str(file))
+        if acquisition.span is None and not findings:
+            self.station.reject(acquisition, f"{acquisition.main} was deleted before it was delivered")
+            return
+        done = move(completed(acquisition, findings), State.COMPLETE)
+        self.station.save(done)
+        for note in done.notes:
+            log.warning("%s: %s", done.name, note, extra={"action": "note", "acquisition": done.id})
+
+
+def completed(acquisition: Acquisition, findings: list[Finding]) -> Acquisition:
+    """The acquisition with its files, and what is wrong with them in its notes."""
+    doubts = [finding.reason for finding in findings if not finding.whole]
+    if acquisition.outputs and not findings:
+        doubts.append(f"no file was found at {acquisition.outputs[0]}")
+    reason = acquisition.reason
+    if doubts and reason is FinishReason.COMPLETED:
+        # "Completed" is believed only when the files agree.
+        reason = FinishReason.ERRORED
+    datasets = [finding.dataset for finding in findings]
+    planes = [finding.planes for finding in findings if finding.planes is not None]
+    return replace(
+        acquisition,
+        reason=reason,
+        frames=acquisition.frames if acquisition.span else sum(planes),
+        format=datasets[0].format if datasets else None,
+        main=str(datasets[0].main) if datasets else None,
+        files=tuple(file for dataset in datasets for file in source_files(dataset)),
+        missing=tuple(name for dataset in datasets for name in dataset.missing),
+        notes=(*acquisition.notes, *doubts),
+    )
+
+
+def source_files(dataset: Dataset) -> Iterator[SourceFile]:
+    """The dataset's files as they are now; one that vanished meanwhile is left out."""
+    for path in dataset.files:
+        found = identity(path)
+        if found is not None:
+            yield SourceFile(str(path), path.relative_to(dataset.root).as_posix(), *found)

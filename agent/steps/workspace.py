@@ -1,0 +1,79 @@
+"""Documents between the moment they are made and the moment they are delivered: a folder an acquisition."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from agent.contract.layout import COMPANION, DATA, DEVICE_STATE, METHODS, RECORD
+from agent.contract.record import Record
+from agent.document import Documents
+from agent.errors import NoSpace, Retryable
+
+_INDEX = "index.json"
+
+
+def write(folder: Path, documents: Documents) -> None:
+    """Write all documents; the folder appears only when it is whole."""
+    making = folder.with_name(folder.name + ".making")
+    try:
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        _fill(making, documents)
+        if folder.exists():
+            shutil.rmtree(folder)
+        making.replace(folder)
+    except OSError as error:
+        kind = NoSpace if error.errno in (28, 122) else Retryable
+        raise kind(f"the documents cannot be written to {folder}: {error.strerror or error}") from error
+
+
+def _fill(folder: Path, documents: Documents) -> None:
+    index: dict[str, dict[str, str]] = {"descriptions": {}, "additions": {}}
+    _put(folder / COMPANION, documents.ome_xml)
+    _put(folder / METHODS, documents.methods.encode())
+    _put(folder / DEVICE_STATE, documents.device_state)
+    _put(folder / RECORD, documents.record.model_dump_json().encode())
+    described = documents.embedded | documents.replacements
+    for number, (name, body) in enumerate(sorted(described.items())):
+        index["descriptions"][name] = f"description-{number}"
+        _put(folder / f"description-{number}", body)
+    for number, (name, body) in enumerate(sorted(documents.additions.items())):
+        index["additions"][name] = f"addition-{number}"
+        _put(folder / f"addition-{number}", body)
+    _put(folder / _INDEX, json.dumps(index).encode())
+
+
+def _put(path: Path, body: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def record(folder: Path) -> Record:
+    """The record as it was documented, its files still unknown."""
+    return Record.model_validate_json((folder / RECORD).read_bytes())
+
+
+def descriptions(folder: Path) -> dict[str, Path]:
+    """What is put into data files on the way out, by their name below `data/`."""
+    return {name: folder / file for name, file in _index(folder)["descriptions"].items()}
+
+
+def documents(folder: Path) -> dict[str, Path]:
+    """Files that are delivered beside the data, by their path in the dataset."""
+    additions = {f"{DATA}/{name}": folder / file for name, file in _index(folder)["additions"].items()}
+    return additions | {name: folder / name for name in (COMPANION, METHODS, DEVICE_STATE)}
+
+
+def forget(folder: Path) -> None:
+    """The dataset is verified: its documents are at the facility."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _index(folder: Path) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    return found

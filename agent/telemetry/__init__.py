@@ -1,0 +1,1 @@
+"""Every step as an event, over MQTT, none lost."""

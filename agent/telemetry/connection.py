@@ -1,0 +1,94 @@
+"""One paho client: callbacks end here and become calls on a Listener."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agent.errors import Misconfigured
+from agent.telemetry.settings import MqttSettings
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+WINDOW = 200
+"""Messages on the way at once; 20 waits for the network, 5,000 is slower again."""
+
+
+class Listener(Protocol):
+    """Told from paho's own thread: return quickly."""
+
+    def on_connected(self) -> None: ...
+
+    def on_refused(self, reason: str, unsupported: bool) -> None: ...
+
+    def on_disconnected(self, reason: str) -> None: ...
+
+    def on_acknowledged(self, mid: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes (retained, QoS 1) when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+def build(settings: MqttSettings, client_id: str, will: Will, version: str, listener: Listener) -> Client:
+    """A client that is not connected yet. `version` is "5" or "3.1.1". Misconfigured for bad TLS files."""
+    from paho.mqtt import client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+    # No session is kept at the broker: the outbox is the only truth, and we subscribe to nothing.
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    client.max_inflight_messages_set(WINDOW)
+    client.reconnect_delay_set(min_delay=1, max_delay=30)
+    client.will_set(will.topic, will.payload, qos=1, retain=True)
+    if settings.user is not None:
+        client.username_pw_set(settings.user, read_password(settings))
+    if settings.ca_file is not None:
+        client.tls_set_context(_tls(settings))
+    _wire(client, listener)
+    return client
+
+
+def read_password(settings: MqttSettings) -> str | None:
+    """The password from its file or the environment."""
+    if settings.password_file is None:
+        return os.environ.get(settings.password_env)
+    try:
+        return settings.password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Misconfigured(f"mqtt.password_file {settings.password_file} cannot be read: {error}") from error
+
+
+def _tls(settings: MqttSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(settings.ca_file))
+        if settings.certificate_file is not None:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"mqtt: the certificates cannot be used: {error}") from error
+    return context
+
+
+def _wire(client: Client, listener: Listener) -> None:
+    def connected(_c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            listener.on_refused(str(reason), "rotocol" in str(reason))
+        else:
+            listener.on_connected()
+
+    def disconnected(_c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
+        listener.on_disconnected(str(reason))
+
+    def published(_c: Any, _u: Any, mid: int, _r: Any, _p: Any) -> None:
+        listener.on_acknowledged(mid)
+
+    client.on_connect = connected
+    client.on_disconnect = disconnected
+    client.on_publish = published

@@ -1,0 +1,47 @@
+"""Settings of the MQTT connection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from agent.contract.settings import Settings
+from agent.contract.topics import PREFIX, check_prefix
+from agent.errors import Misconfigured
+
+
+class MqttSettings(Settings):
+    """Which broker, as whom."""
+
+    host: str
+    """Name or address of the broker."""
+    port: int = Field(default=1883, ge=1, le=65535)
+    """Its port."""
+    prefix: str = PREFIX
+    """First levels of every topic."""
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    """MQTT version; `auto` tries 5 and falls back to 3.1.1."""
+    user: str | None = None
+    """User name, where the broker wants one."""
+    password_file: Path | None = None
+    """File that holds the password."""
+    password_env: str = "SCOPE_AGENT_MQTT_PASSWORD"  # noqa: S105 -- the name of a variable
+    """Environment variable that holds the password where no file is named."""
+    ca_file: Path | None = None
+    """Certificates (PEM) to trust; naming one turns TLS on."""
+    certificate_file: Path | None = None
+    """Our own certificate (PEM), where the broker asks for one."""
+    key_file: Path | None = None
+    """The key of our own certificate."""
+    keepalive_s: int = Field(default=20, ge=5, le=600)
+    """Seconds between two signs of life; after 1.5 times that the broker publishes the last will."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        try:
+            return check_prefix(value)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from error

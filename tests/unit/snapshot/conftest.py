@@ -1,0 +1,9 @@
+"""One real run for all tests of this folder."""
+
+import pytest
+from demo_runs import Recorded, record
+
+
+@pytest.fixture(scope="session")
+def tiff_run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return record(tmp_path_factory.mktemp("tiff"), "out.ome.tif")
