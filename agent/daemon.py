@@ -32,6 +32,7 @@ from agent.sources.journal import JournalSource
 from agent.sources.port import Source
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
+from agent.steps.journals import Journals
 from agent.steps.listen import Listen
 from agent.steps.settle import Settle
 from agent.steps.station import Station
@@ -132,7 +133,8 @@ class Daemon:
         listen = Listen(station, sources, candidates, journal.durable_offsets)
         candidates.running = listen.running
         dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set)
-        return Pipeline(station, listen, candidates, Settle(station), dispatch)
+        journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
+        return Pipeline(station, listen, candidates, Settle(station), journals, dispatch)
 
     # Signs of life
 

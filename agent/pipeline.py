@@ -21,6 +21,7 @@ from agent.steps.candidates import Candidates
 from agent.steps.describe import describe
 from agent.steps.dispatch import Dispatch
 from agent.steps.enqueue import enqueue
+from agent.steps.journals import Journals
 from agent.steps.listen import Listen
 from agent.steps.settle import Settle
 from agent.steps.station import Station
@@ -47,11 +48,14 @@ class Pipeline:
     listen: Listen
     candidates: Candidates
     settle: Settle
+    journals: Journals
     dispatch: Dispatch
 
     def hear(self) -> bool:
         """Sources to complete acquisitions."""
-        return any([self.listen.step(), self.candidates.step(), self.settle.step()])
+        self.journals.step()
+        did = [self.listen.step(), self.candidates.step(), self.settle.step()]
+        return any(did)
 
     def work(self) -> bool:
         """Complete to queued."""

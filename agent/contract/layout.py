@@ -49,7 +49,7 @@ def check_dataset_path(path: str) -> str:
 
 
 def _is_leaf(part: str) -> bool:
-    return all(c.isascii() and (c.isalnum() or c in "._-") for c in part) and part not in (".", "..")
+    return bool(part) and all(c.isascii() and (c.isalnum() or c in "._-") for c in part) and part not in (".", "..")
 
 
 def check_member(path: str) -> str:

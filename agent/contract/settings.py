@@ -39,7 +39,8 @@ def validate(model: type[Model], tables: dict[str, Any], where: str, context: An
     try:
         return model.model_validate(tables, context=context)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A misspelled key explains the missing one beside it.
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise Misconfigured(f"{where}: {_explain(model, first['loc'], first)}{more}") from None
 

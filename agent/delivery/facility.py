@@ -30,6 +30,7 @@ class FacilityTarget:
 
     def __init__(self, settings: DeliverySettings) -> None:
         self._chunk = settings.chunk_mib << 20
+        self._last: tuple[str, Held] | None = None
         self._client = httpx.Client(
             base_url=str(settings.url),
             headers={"Authorization": f"Bearer {read_token(settings)}"},
@@ -46,6 +47,8 @@ class FacilityTarget:
         location, offset = self._resume(file)
         if location is None:
             created = self._create(dataset, file)
+            if created.status_code == 409:
+                return self._committed(dataset, file, created)
             if created.headers.get(upload.SHA256_HEADER):
                 return str(created.headers[upload.SHA256_HEADER])
             location, offset = str(created.headers["Location"]), int(created.headers.get("Upload-Offset", 0))
@@ -58,7 +61,10 @@ class FacilityTarget:
         return _held(answer)
 
     def held(self, dataset: str) -> Held:
-        return _held(self._ask("GET", f"{upload.DATASETS}/{quote(dataset)}/verify", accept=(200, 409)))
+        answer = self._ask("GET", f"{upload.DATASETS}/{quote(dataset)}/verify", accept=(200, 404, 409))
+        if answer.status_code == 404:
+            raise Rejected(f"the facility has no dataset {dataset}")
+        return _held(answer)
 
     def close(self) -> None:
         self._client.close()
@@ -82,7 +88,19 @@ class FacilityTarget:
         if file.size <= self._chunk:
             body = b"".join(file.blocks(0))
             headers |= _BODY | {"Upload-Checksum": _checksum(body)}
-        return self._ask("POST", upload.UPLOAD, headers=headers, content=body, accept=(201,))
+        return self._ask("POST", upload.UPLOAD, headers=headers, content=body, accept=(201, 409))
+
+    def _committed(self, dataset: str, file: Outgoing, refusal: httpx.Response) -> str:
+        """The facility takes no more files for this dataset: an earlier try of ours was committed, or it is another's."""
+        if self._last is None or self._last[0] != dataset:
+            try:
+                self._last = (dataset, self.held(dataset))
+            except Rejected:
+                raise _refusal(refusal) from None
+        digest = self._last[1].files.get(file.target)
+        if digest is None:
+            raise Mismatch(f"{dataset} exists at the facility without {file.target}: it is another acquisition's")
+        return digest
 
     def _patch(self, location: str, offset: int, file: Outgoing) -> str:
         digest: str | None = None

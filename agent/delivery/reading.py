@@ -13,6 +13,8 @@ from agent.outbox import FileRow
 from agent.sources.identity import Identity, identity
 
 BLOCK = 1 << 20
+REPLACEMENT = "replacement-"
+"""A description whose name begins so is delivered instead of the source, not put into it."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class Reading:
     patch: annotate.Patch | None = None
     replacement: bytes | None = None
     """Delivered instead of the source: small JSON whose pixels lie in other files (root of an OME-Zarr)."""
+    complete: bool = False
+    """Every byte was read and hashed."""
     _source: hashlib._Hash = field(default_factory=hashlib.sha256)
     _delivered: hashlib._Hash = field(default_factory=hashlib.sha256)
 
@@ -31,7 +35,7 @@ class Reading:
         """Plan the reading; SourceChanged when the file is not the one that was queued."""
         reading = cls(row)
         reading.check()
-        if row.description is not None and row.target.endswith(".json"):
+        if row.description is not None and Path(row.description).name.startswith(REPLACEMENT):
             reading.replacement = _bytes_of(Path(row.description))
         elif row.description is not None:
             reading.patch = annotate.plan(Path(row.source), _bytes_of(Path(row.description)))
@@ -57,14 +61,20 @@ class Reading:
     def blocks(self, offset: int) -> Iterator[bytes]:
         """Delivered bytes from `offset`; what lies before is read and hashed, but not handed out."""
         self._source, self._delivered = hashlib.sha256(), hashlib.sha256()
+        self.complete = False
         at = 0
         try:
             for source, delivered in self._pairs():
                 self._source.update(source)
                 self._delivered.update(delivered)
                 at += len(delivered)
+                if at > self.size:
+                    raise SourceChanged(f"{self.row.source} grew while it was delivered")
                 if at > offset:
                     yield delivered[max(0, len(delivered) - (at - offset)) :]
+            if at < self.size:
+                raise SourceChanged(f"{self.row.source} became shorter while it was delivered")
+            self.complete = True
         except FileNotFoundError as error:
             raise SourceChanged(f"{self.row.source} was deleted before it was delivered") from error
         except OSError as error:

@@ -85,9 +85,7 @@ def delivered_size(path_size: int, patch: Patch | None) -> int:
     return path_size + (len(patch.tail) if patch else 0)
 
 
-def blocks(
-    path: Path, patch: Patch | None, block_size: int, start: int = 0
-) -> Iterator[tuple[bytes, bytes]]:
+def blocks(path: Path, patch: Patch | None, block_size: int, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Read a file once: pairs of (source, delivered) blocks of at most `block_size` bytes.
 
     `start` is an offset in the delivered copy, to go on where a transfer broke off. Blocks of the tail have no

@@ -21,7 +21,7 @@ _VENDOR_TAGS = {
 _VENDOR_TEXTS = {b"ImageJ=": "ImageJ", b"Aperio": "Aperio SVS", b"<MetaData>": "MetaMorph"}
 
 
-class NotPatchable(Exception):  # noqa: N818  (an answer, not a fault: never leaves this package)
+class NotPatchable(Exception):
     """Why a file cannot carry a new description."""
 
 
@@ -94,8 +94,7 @@ def read_first(file: BinaryIO, size: int) -> Directory:
     raw = _read(file, at + width, count * layout.entry_size)
     step = layout.entry_size
     entries = tuple(
-        (struct.unpack_from(layout.order + "H", raw, i)[0], raw[i : i + step])
-        for i in range(0, len(raw), step)
+        (struct.unpack_from(layout.order + "H", raw, i)[0], raw[i : i + step]) for i in range(0, len(raw), step)
     )
     following = _read(file, at + width + len(raw), struct.calcsize(layout.pointer))
     return Directory(layout, entries, following)

@@ -15,7 +15,7 @@ from agent.facility.storage import Reception
 
 _BLOCK = 1 << 20
 _DRAIN = 32 << 20
-_DRAIN_S = 5.0
+_DRAIN_S = 1.0
 
 
 class Lease:
@@ -118,9 +118,11 @@ async def pump(request: Request, reception: Reception, limit: int, lease: Lease)
 async def drain(request: Request) -> None:
     """Take what is still coming, up to a limit: a sender whose body is cut off never reads the answer."""
     total = 0
+    clock = asyncio.get_running_loop().time
     with suppress(TimeoutError, ClientDisconnect, RuntimeError):
-        async with asyncio.timeout(_DRAIN_S):
+        async with asyncio.timeout(_DRAIN_S) as patience:
             async for piece in request.stream():
+                patience.reschedule(clock() + _DRAIN_S)
                 total += len(piece)
                 if total > _DRAIN:
                     return

@@ -9,6 +9,9 @@ from contextlib import suppress
 
 from agent.facility.refusal import TooMany
 
+Fragments = Callable[[int], Awaitable[Mapping[str, str]]]
+"""HTML by element id, as new as a version."""
+
 _TOGETHER_S = 0.15
 _KEEPALIVE_S = 15.0
 
@@ -44,10 +47,13 @@ class Hub:
         rung, self._rung = self._rung, asyncio.Event()
         rung.set()
 
-    async def stream(self, fragments: Callable[[int], Awaitable[Mapping[str, str]]]) -> AsyncIterator[str]:
+    def stream(self, fragments: Fragments) -> AsyncIterator[str]:
         """Server-Sent Events `{"id", "html"}` for each fragment that changed; everything first. Raises TooMany."""
         if self._viewers >= self._max:
             raise TooMany(f"{self._max} live pages are open already: close one")
+        return self._stream(fragments)
+
+    async def _stream(self, fragments: Fragments) -> AsyncIterator[str]:
         self._viewers += 1
         try:
             shown: dict[str, str] = {}

@@ -17,7 +17,7 @@ from agent.facility.access import Writer, check_write, writer
 from agent.facility.intake import Lease, Turns, drain, pump
 from agent.facility.naming import check_dataset, check_file
 from agent.facility.parts import Parts, Shared
-from agent.facility.refusal import Conflict, Foreign, TooLarge
+from agent.facility.refusal import Conflict, Foreign, Stalled, TooLarge
 from agent.facility.storage import Upload
 from agent.facility.tokens import Identity
 
@@ -27,8 +27,9 @@ async def _answerable(request: Request) -> AsyncIterator[None]:
     """Let the sender finish before a refusal, so that it gets to read it."""
     try:
         yield
-    except ScopeAgentError:
-        await drain(request)
+    except ScopeAgentError as refusal:
+        if not isinstance(refusal, Stalled):
+            await drain(request)
         raise
 
 

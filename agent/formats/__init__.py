@@ -1,7 +1,14 @@
 """Is it whole? Which files belong together? What does its metadata say?"""
 
 from agent.formats.port import Dataset, Format, Metadata, Verdict, Wholeness
-from agent.formats.registry import FORMATS, by_name, datasets_in, identify, planes_on_disk
+from agent.formats.registry import (
+    FORMATS,
+    by_name,
+    datasets_in,
+    datasets_written_to,
+    identify,
+    planes_on_disk,
+)
 
 __all__ = [
     "FORMATS",
@@ -12,6 +19,7 @@ __all__ = [
     "Wholeness",
     "by_name",
     "datasets_in",
+    "datasets_written_to",
     "identify",
     "planes_on_disk",
 ]

@@ -138,11 +138,14 @@ class OmeTiff:
         if _is_companion(path):
             return Verdict(Wholeness.WHOLE, "the companion file is complete")
         found = tiff_layout.layout(path)
-        relative = path.relative_to(dataset.root).as_posix()
-        named = next(iter(said.planes)) if len(said.planes) == 1 and len(dataset.files) == 1 else relative
-        needed = said.planes.get(named, 0)
-        if found.verdict.state in (Wholeness.WHOLE, Wholeness.UNKNOWN) and found.ifds < needed:
-            return Verdict(Wholeness.GROWING, f"{path.name} announces {needed} planes and lists {found.ifds} so far")
+        if found.verdict.state in (Wholeness.WHOLE, Wholeness.UNKNOWN):
+            own = said if path == dataset.main else _files(path)
+            # A run that ended early is told by each file for itself: the copies in the others are older.
+            needed = _needed(own if own.names and not own.incomplete else said, path, dataset)
+            if found.ifds < needed and not _closed_early(own, path, dataset, found.ifds):
+                return Verdict(
+                    Wholeness.GROWING, f"{path.name} announces {needed} planes and lists {found.ifds} so far"
+                )
         return Verdict(found.verdict.state, f"{path.name}: {found.verdict.reason}")
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
@@ -171,35 +174,48 @@ class OmeTiff:
             return Metadata(software=software, errors=(f"{dataset.main.name}: {error}",), notes=notes)
 
 
+def _needed(said: ome_xml.Files, path: Path, dataset: Dataset) -> int:
+    """Images that a document places in a file, which may have been renamed when it is alone."""
+    if len(dataset.files) == 1:
+        return max(said.planes.values(), default=0)
+    return said.planes.get(path.relative_to(dataset.root).as_posix(), 0)
+
+
+def _closed_early(own: ome_xml.Files, path: Path, dataset: Dataset, ifds: int) -> bool:
+    """ome-writers 0.3 notes the planes of a canceled run at the first image, whichever file it closes."""
+    first, count = next(iter(own.planes.items()), ("", 0))
+    return first != path.relative_to(dataset.root).as_posix() and count == ifds > 0
+
+
 def _complete(dataset: Dataset, root: _Element) -> None:
-    """Planes from the files that list them (each file of a set knows its own), and real file names."""
+    """What each file of a set says of itself (planes, and sizes when a run ended early), and real file names."""
     images = {image.get("ID"): image for image in root.findall("{*}Image")}
-    if any(image.find("{*}Pixels/{*}Plane") is None for image in images.values()):
+    if len(images) > 1:
         for path in dataset.files:
             if path != dataset.main and not _is_companion(path):
-                _graft(path, images, root)
+                _take_own(path, images)
     _name_files(dataset, root)
 
 
-def _graft(path: Path, images: dict[str | None, _Element], root: _Element) -> None:
-    """Take the planes of images that have none yet from another file's copy of the document."""
+def _take_own(path: Path, images: dict[str | None, _Element]) -> None:
+    """Replace the pixels of the images that lie in this file alone by its own copy."""
     try:
         with _xml(path) as chunks:
-            other, count = ome_xml.document(chunks)
+            other, _ = ome_xml.document(chunks)
     except (ome_xml.UnreadableError, OSError):
-        return
-    if count > ome_xml.MAX_PLANES:
         return
     for image in other.findall("{*}Image"):
         mine = images.get(image.get("ID"))
-        target = None if mine is None else mine.find("{*}Pixels")
-        if target is None or target.find("{*}Plane") is not None:
+        old, new = (None if mine is None else mine.find("{*}Pixels")), image.find("{*}Pixels")
+        uuids = {uuid.text for uuid in image.findall("{*}Pixels/{*}TiffData/{*}UUID")}
+        if mine is None or old is None or new is None or uuids != {other.get("UUID")}:
             continue
-        for plane in image.findall("{*}Pixels/{*}Plane"):
-            # Annotations belong to the other document; the file keeps them.
-            for reference in plane.findall("{*}AnnotationRef"):
-                plane.remove(reference)
-            target.append(plane)
+        # Annotations belong to the other document; the file keeps them.
+        for reference in list(new.iter("{*}AnnotationRef")):
+            parent = reference.getparent()
+            if parent is not None:
+                parent.remove(reference)
+        mine.replace(old, new)
 
 
 def _name_files(dataset: Dataset, root: _Element) -> None:

@@ -36,7 +36,7 @@ class Files:
     """IFDs that the document places in each file; the empty name is the file itself."""
     images: int = 0
     incomplete: bool = False
-    """The text ended early or is not well-formed."""
+    """The text ended early, is not well-formed or is not OME-XML."""
 
 
 def local(element: _Element) -> str:
@@ -93,6 +93,8 @@ def files(chunks: Iterable[bytes]) -> Files:
                     _tiff_data(found, element)
                 if name in _MANY:
                     _drop_before(element)
+            elif event == "root":
+                found.incomplete = name != "OME"
     except UnreadableError:
         found.incomplete = True
     return found

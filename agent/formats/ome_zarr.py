@@ -6,12 +6,14 @@ fill value need not be stored, so missing chunks prove nothing: then quiet time 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 
 from agent.formats import zarr_layout
 from agent.formats.ome_zarr_metadata import multiscales, read
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
-from agent.formats.zarr_layout import Tree
+from agent.formats.zarr_layout import Array, Tree
 
 
 class OmeZarr:
@@ -43,11 +45,11 @@ class OmeZarr:
         arrays = {path: node.array for path, node in found.nodes.items() if node.array is not None}
         if not arrays:
             return Verdict(Wholeness.GROWING, "the folder holds no array yet")
-        there = {path: zarr_layout.chunks(found, path) for path in arrays}
+        there = zarr_layout.chunks(found)
         have = sum(map(len, there.values()))
         want = sum(map(zarr_layout.expected, arrays.values()))
         for path, array in arrays.items():
-            if array.raw and (short := _short(found, dataset.main, path)):
+            if array.raw and (short := _short(dataset.main, array, there[path].values())):
                 return Verdict(Wholeness.GROWING, f"chunk {short} is shorter than its array says")
         if have == 0 and want:
             return Verdict(Wholeness.GROWING, f"none of {want} chunks is there yet")
@@ -63,14 +65,9 @@ class OmeZarr:
         be stored and is then not counted. None when chunks hold several planes.
         """
         found = zarr_layout.tree(dataset.main)
-        total = 0
-        for path in _full_size(found):
-            array = found.nodes[path].array if path in found.nodes else None
-            count = None if array is None else zarr_layout.planes(array, zarr_layout.chunks(found, path))
-            if count is None:
-                return None
-            total += count
-        return total
+        there = zarr_layout.chunks(found)
+        counts = [_planes(found, there, path) for path in _full_size(found)]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def metadata(self, dataset: Dataset) -> Metadata:
         return read(dataset.main, zarr_layout.tree(dataset.main))
@@ -104,24 +101,23 @@ def _full_size(found: Tree) -> list[str]:
     return images or [path for path, node in found.nodes.items() if node.array is not None]
 
 
-def _short(found: Tree, top: Path, path: str) -> str | None:
+def _planes(found: Tree, there: dict[str, dict[tuple[int, ...], str]], path: str) -> int | None:
+    node = found.nodes.get(path)
+    return None if node is None or node.array is None else zarr_layout.planes(node.array, there[path])
+
+
+def _short(top: Path, array: Array, names: Iterable[str]) -> str | None:
     """A stored chunk that has fewer bytes than an uncompressed chunk must have."""
-    node = found.nodes[path]
-    array = node.array
-    width = _width("" if array is None else array.dtype)
-    if array is None or width is None:
+    width = _width(array.dtype)
+    if width is None:
         return None
-    need = width
-    for size in array.chunk:
-        need *= size
-    start = f"{path}/" if path else ""
-    for name in found.files:
-        if name.startswith(start) and name.rpartition("/")[2].replace(".", "").isdecimal():
-            try:
-                if (top / name).stat().st_size < need:
-                    return name
-            except FileNotFoundError:
+    need = width * prod(array.chunk)
+    for name in names:
+        try:
+            if (top / name).stat().st_size < need:
                 return name
+        except FileNotFoundError:
+            return name
     return None
 
 

@@ -65,3 +65,23 @@ def datasets_in(path: Path, limit: int = 100_000) -> list[Dataset]:
             found.append(dataset)
             taken.update(dataset.files)
     return found
+
+
+def datasets_written_to(output: Path) -> list[Dataset]:
+    """The datasets of an acquisition that said it writes to `output`; empty when there is nothing yet.
+
+    pymmcore-plus 0.18 turns `x.ome.tiff` into the folder `x` with `x_p000.ome.tiff` and so on when there are
+    several positions; older writers put them beside it. May raise OSError.
+    """
+    if output.exists():
+        return datasets_in(output)
+    stem, dot, ending = output.name.partition(".")
+    folder = output.parent
+    inside = (folder / stem).iterdir() if (folder / stem).is_dir() else ()
+    beside = folder.iterdir() if folder.is_dir() else ()
+    found: dict[Path, Dataset] = {}
+    for path in sorted((*inside, *beside)):
+        if path.name.startswith(f"{stem}_") and path.name.endswith(dot + ending):
+            dataset = identify(path).dataset(path)
+            found.setdefault(dataset.main, dataset)
+    return list(found.values())

@@ -82,7 +82,7 @@ class Layout:
 
 
 def layout(path: Path, max_ifds: int | None = None) -> Layout:
-    """Follow the chain of a TIFF file, or its first `max_ifds`. Raises OSError only."""
+    """Follow the chain of a TIFF file. Of the first `max_ifds` only the headers are read. Raises OSError only."""
     with path.open("rb") as file:
         found = Layout(os.fstat(file.fileno()).st_size)
         try:
@@ -93,7 +93,8 @@ def layout(path: Path, max_ifds: int | None = None) -> Layout:
         except TroubleError as trouble:
             found.verdict = trouble.verdict
         else:
-            _tail(file, found)
+            if max_ifds is None:
+                _tail(file, found)
     return found
 
 
@@ -125,6 +126,9 @@ def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None) -> N
         if not found.ifds:
             found.first = tags
         found.ifds += 1
+        offset = following
+        if max_ifds is not None:
+            continue
         _data(file, found, tags)
         reduced = tags.get(_SUBFILE)
         if reduced is None or not _first_value(file, found, reduced) & 1:
@@ -133,7 +137,6 @@ def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None) -> N
             if sub not in seen:
                 seen.add(sub)
                 _data(file, found, _ifd(file, found, sub)[0])
-        offset = following
 
 
 def _ifd(file: BinaryIO, found: Layout, offset: int) -> tuple[dict[int, Tag], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -151,21 +151,28 @@ def _array2(text: dict[str, Any]) -> Array | None:
     return Array(shape, chunk, str(text.get("dtype")), raw, "")
 
 
-def chunks(found: Tree, path: str) -> set[tuple[int, ...]]:
-    """Indices of the chunks of the array at `path` that are on disk."""
-    node = found.nodes.get(path)
-    array = None if node is None else node.array
-    if array is None:
-        return set()
-    start = f"{path}/" if path else ""
-    grid = array.grid
-    present: set[tuple[int, ...]] = set()
+def chunks(found: Tree) -> dict[str, dict[tuple[int, ...], str]]:
+    """The chunks on disk: for the path of each array, file names by chunk index."""
+    present: dict[str, dict[tuple[int, ...], str]] = {
+        path: {} for path, node in found.nodes.items() if node.array is not None
+    }
     for name in found.files:
-        if name.startswith(start):
-            index = _index(name[len(start) :], array.prefix)
-            if index is not None and len(index) == len(grid) and all(map(int.__lt__, index, grid)):
-                present.add(index)
+        folder = next((above for above in _above(name) if above in present), None)
+        node = None if folder is None else found.nodes[folder]
+        if folder is None or node is None or node.array is None:
+            continue
+        index = _index(name[len(folder) :].lstrip("/"), node.array.prefix)
+        grid = node.array.grid
+        if index is not None and len(index) == len(grid) and all(map(int.__lt__, index, grid)):
+            present[folder][index] = name
     return present
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders above a name, the nearest first; empty text is the top."""
+    while name:
+        name = name.rpartition("/")[0]
+        yield name
 
 
 def _index(name: str, prefix: str) -> tuple[int, ...] | None:
@@ -182,7 +189,7 @@ def expected(array: Array) -> int:
     return prod(array.grid)
 
 
-def planes(array: Array, present: set[tuple[int, ...]]) -> int | None:
+def planes(array: Array, present: Collection[tuple[int, ...]]) -> int | None:
     """Planes (last two axes) all of whose chunks are on disk; None when a chunk holds several planes."""
     if len(array.shape) < 2:
         return None

@@ -9,8 +9,6 @@ software, so imports are relative, it runs on Python 3.10 too, and this module i
 Python in that environment executes it.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # importing typing would cost every Python start a few milliseconds
 if TYPE_CHECKING:
     import os
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def attach(core: CMMCorePlus, spool: os.PathLike[str] | str | None = None) -> None:
+def attach(core: "CMMCorePlus", spool: "os.PathLike[str] | str | None" = None) -> None:
     """Journal everything that `core` does; for applications that no .pth reaches.
 
     A second call for the same core does nothing. Never raises: what goes wrong is counted in the journal.
@@ -31,7 +29,7 @@ def attach(core: CMMCorePlus, spool: os.PathLike[str] | str | None = None) -> No
     attach_core(core, spool)
 
 
-def default_spool() -> Path:
+def default_spool() -> "Path":
     """The folder of the journals: `SCOPE_AGENT_SPOOL`, else that of the installation, else the platform's."""
     from .spool import default_spool as find
 

@@ -1,6 +1,7 @@
-"""Waits for pymmcore-plus without importing it: the only code that every Python start pays for."""
+"""Waits for pymmcore-plus without importing it: the only code that every Python start pays for.
 
-from __future__ import annotations
+No import but sys, not even of __future__: annotations are in quotes.
+"""
 
 import sys
 
@@ -19,8 +20,8 @@ class PostImport:
     """A finder that lets the others find `TARGET` and calls the wiring once it is imported."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         if name != TARGET:
             return None
         for finder in sys.meta_path:
@@ -29,13 +30,13 @@ class PostImport:
                 return self._hooked(spec)
         return None
 
-    def _hooked(self, spec: ModuleSpec) -> ModuleSpec:
+    def _hooked(self, spec: "ModuleSpec") -> "ModuleSpec":
         loader: Any = spec.loader
         execute = getattr(loader, "exec_module", None)
         if execute is None:
             return spec
 
-        def exec_module(module: ModuleType) -> None:
+        def exec_module(module: "ModuleType") -> None:
             execute(module)
             unregister()
             _wire(module)
@@ -47,7 +48,7 @@ class PostImport:
 _finder = PostImport()
 
 
-def _wire(module: ModuleType) -> None:
+def _wire(module: "ModuleType") -> None:
     # The acquisition software must start even when the hook is broken.
     try:
         from .wiring import patch

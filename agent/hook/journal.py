@@ -152,14 +152,14 @@ class Journal:
 
     def _next_batch(self) -> bool:
         lines: list[bytes] = []
-        if self.lost != self._told:
-            self._told = self.lost
-            said = encode({"lost": self.lost, "error": self.last_error})
-            lines.append(self._line(time.time_ns(), "lost", said))
         for _ in range(min(BATCH, len(self._queue))):
             at_ns, kind, data = self._queue.popleft()
             self._runs += {"started": 1, "finished": -1}.get(kind, 0)
             lines.append(self._line(at_ns, kind, data))
+        if self.lost != self._told:
+            self._told = self.lost
+            said = encode({"lost": self.lost, "error": self.last_error})
+            lines.append(self._line(time.time_ns(), "lost", said))
         self._backlog = b"".join(lines)
         return bool(lines)
 

@@ -1,6 +1,7 @@
 """The callbacks of one core, run in the acquisition's own threads.
 
 No hardware, no waiting, no locks during a run: devices are read before its first and after its last frame.
+The core is taken by its weak reference only in callbacks that some method of the core itself is waiting for.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Recorder:
         self._noise: set[Property] = set()
         self._last: dict[Property, tuple[str, int]] = {}
         self._pending: dict[Property, tuple[str, int]] = {}
-        self._groups: dict[str, list[tuple[str, str, str]]] = {}
+        self._presets: set[tuple[str, str]] = set()
         self._pixel_size: float | None = None
 
     # ------------------------------------------------------------------ the run
@@ -185,21 +186,19 @@ class Recorder:
                 self._write_change(key, value, at_ns)
 
     def preset(self, group: str, preset: str) -> None:
-        # MMCore sends no propertyChanged for the devices of a preset: their values are read from its cache.
+        # MMCore sends no propertyChanged for the devices of a preset: their values are read from its cache,
+        # once a run, for it takes longer than all the rest.
         entry: dict[str, Any] = {"core": self.id, "group": group, "preset": preset}
-        state = _group_state(self._core(), group)
-        if state != self._groups.get(group):
-            self._groups[group] = entry["state"] = state
-        if self.run is not None:
-            self.run.properties = None
+        if (group, preset) not in self._presets:
+            self._presets.add((group, preset))
+            entry["state"] = _group_state(self._core(), group)
         self.journal.put("preset", entry)
 
     def loaded(self) -> None:
+        # MMCore's own thread: if the core were deleted while this holds it, its end would abort the process.
         self._forget()
-        notes = describe.Notes()
-        self._noise = notes.attempt("noise", lambda: describe.noise(self._core()), set[Property]())
-        found = notes.attempt("configuration", lambda: describe.configuration(self._core()), {})
-        self.journal.put("loaded", {"core": self.id, "configuration": found})
+        self._noise = set()
+        self.journal.put("loaded", {"core": self.id})
 
     def pixel_size(self, um: float) -> None:
         if um != self._pixel_size:
@@ -216,7 +215,7 @@ class Recorder:
     def _forget(self) -> None:
         self._last.clear()
         self._pending.clear()
-        self._groups.clear()
+        self._presets.clear()
         self._pixel_size = None
 
     # ------------------------------------------------------------------ outside a run

@@ -117,6 +117,18 @@ def _converted(name: str, reading: Reading) -> Captured | None:
     return reading.captured(reading.value)
 
 
+def normal(settings: dict[str, Captured]) -> dict[str, Captured]:
+    """Binning and bit depth in one spelling, wherever they were read."""
+    spelled = dict(settings)
+    for name in ("Binning", "BitDepth"):
+        if (value := settings.get(name)) is not None:
+            text = str(value.value)
+            depth = number(text)
+            plain = binning(text) if name == "Binning" else f"{depth:g}bit" if depth else text
+            spelled[name] = value.model_copy(update={"value": plain})
+    return spelled
+
+
 def binning(text: str) -> str:
     """`2`, `2x2` and `2 x 2` as OME writes it: `2x2`."""
     parts = re.findall(r"\d+", text)

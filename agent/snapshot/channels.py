@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.contract.record import Captured, Channel
-from agent.snapshot.adapters import camera_settings
+from agent.snapshot.adapters import camera_settings, normal
 from agent.snapshot.devices import Devices, State, Timeline
 from agent.snapshot.hardware import LIGHTS, Mounted, in_use
 from agent.snapshot.model import Image
@@ -118,7 +118,7 @@ def _settings(
         library = devices.library.get(camera, "")
         for name, value in camera_settings(camera, library, state, profile.camera_properties).items():
             settings.setdefault(name, value)
-    return settings | _wavelengths(settings, active)
+    return normal(settings) | _wavelengths(settings, active)
 
 
 def _wavelengths(settings: dict[str, Captured], active: list[Mounted]) -> dict[str, Captured]:

@@ -235,12 +235,20 @@ def _seconds(value: float | None, unit: Any) -> float | None:
     return None if value is None or factor is None else value * factor
 
 
+def is_tiff(name: str) -> bool:
+    """Is this the name of a TIFF file?"""
+    return name.lower().endswith((".tif", ".tiff", ".tf2", ".tf8", ".btf"))
+
+
 def _blocks(pixels: ome.Pixels, names: tuple[str, ...]) -> Iterator[Block]:
     by_leaf = {posixpath.basename(name): name for name in names}
+    tiffs = [name for name in names if is_tiff(name)]
+    # Without a name the planes lie in the file that says so, and only one can.
+    itself = tiffs[0] if len(tiffs) == 1 else None
     for block in pixels.tiff_data_blocks:
         said = block.uuid.file_name if block.uuid else None
         leaf = posixpath.basename(said.replace("\\", "/")) if said else None
-        file = said if said in names else by_leaf.get(leaf or "", said)
+        file = said if said in names else by_leaf.get(leaf or "", said) if said else itself
         yield Block(
             file,
             block.uuid.value if block.uuid else None,

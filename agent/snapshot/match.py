@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from agent.contract.record import Captured, Component
 from agent.snapshot.channels import Run
-from agent.snapshot.filed import Filed
+from agent.snapshot.filed import Filed, is_tiff
 from agent.snapshot.hardware import Mounted
-from agent.snapshot.model import Image, Planes
+from agent.snapshot.model import Block, Image, Planes
 from agent.snapshot.values import merged, same
+
+if TYPE_CHECKING:
+    from ome_types import OME
 
 
 def matched_components(
@@ -56,6 +62,21 @@ def _names(component: Component, *, file: bool) -> set[str]:
     found = [str(value.value) for value in values if value is not None]
     found += [component.id] if file else [component.device or "", component.label or ""]
     return {name.casefold() for name in found if name.strip()}
+
+
+def in_run_order(said: OME | None, run: Run) -> OME | None:
+    """The files' images in the order of the run's positions, where the names of all of them agree.
+
+    Zarr folders sort in other ways than positions were visited; the last part of an image's path is its name.
+    """
+    if said is None or len(said.images) != len(run.images):
+        return said
+    places = {image.name: place for place, image in enumerate(run.images)}
+    leaves = [(image.name or "").rpartition("/")[2] for image in said.images]
+    if set(leaves) != set(places) or len(set(leaves)) != len(leaves):
+        return said
+    order = sorted(range(len(leaves)), key=lambda number: places[leaves[number]])
+    return said.model_copy(update={"images": [said.images[number] for number in order]})
 
 
 def matched_images(run: Run, filed: Filed, *, hooked: bool) -> tuple[list[Image], list[str]]:
@@ -105,3 +126,22 @@ def _inside(planes: Planes, image: Image) -> tuple[Planes, int]:
         row for row in range(len(planes)) if planes.the_z[row] < z and planes.the_c[row] < c and planes.the_t[row] < t
     ]
     return planes.rows(rows), len(planes) - len(rows)
+
+
+def addressed(images: list[Image], names: Sequence[str]) -> list[Image]:
+    """Images of a hooked run whose many plane addresses were not read: its writer makes one file an image."""
+    tiffs = sorted((name for name in names if is_tiff(name)), key=_natural)
+    if any(image.blocks for image in images) or len(images) != len(tiffs):
+        return images
+    return [
+        replace(image, blocks=(Block(name, None, 0, 0, 0, 0, _plane_count(image)),))
+        for image, name in zip(images, tiffs, strict=True)
+    ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _plane_count(image: Image) -> int:
+    return image.size[2] * (image.size[3] // max(image.samples, 1)) * image.size[4]

@@ -115,7 +115,7 @@ def _image(number: int, key: tuple[int, ...], rows: NDArray[np.int64], table: _T
         samples=samples,
         z_step_um=z_step(capture.sequence),
         t_step_s=t_step(capture.sequence),
-        stage=_stage_label(name, planes),
+        stage=_stage_label(name, planes, size_z),
         channels=tuple(range(len(reader.run.channels))),
         objective=_objective(int(rows[0]), reader),
         planes=planes,
@@ -165,11 +165,13 @@ def _planes(table: _Table, rows: NDArray[np.int64], frames: Frames, started_ns: 
     )
 
 
-def _stage_label(name: str, planes: Planes) -> StageLabel:
+def _stage_label(name: str, planes: Planes, size_z: int) -> StageLabel:
+    """Where the first plane was taken; a stack has no height of its own."""
+
     def first(column: array[float]) -> float | None:
         return None if not len(column) or math.isnan(column[0]) else column[0] + 0.0
 
-    return StageLabel(name, first(planes.x_um), first(planes.y_um), first(planes.z_um))
+    return StageLabel(name, first(planes.x_um), first(planes.y_um), first(planes.z_um) if size_z == 1 else None)
 
 
 def z_step(sequence: dict[str, Any]) -> float | None:

@@ -13,7 +13,7 @@ from agent.snapshot.devices import Devices, State, read_devices
 from agent.snapshot.dump import device_dump
 from agent.snapshot.filed import Filed, read_files
 from agent.snapshot.hardware import Mounted, mounted
-from agent.snapshot.match import matched_components, matched_images
+from agent.snapshot.match import addressed, in_run_order, matched_components, matched_images
 from agent.snapshot.model import Snapshot
 from agent.snapshot.pixelsize import pixel_size
 from agent.snapshot.profile import Profile
@@ -56,10 +56,13 @@ def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None,
     devices = read_devices(capture)
     found = mounted(profile, devices, conflicts)
     run = read_run(capture, profile, devices, found) if capture else Run()
-    filed = read_files(said.ome, tuple(file.name for file in acquisition.files))
+    filed = read_files(in_run_order(said.ome, run), tuple(file.name for file in acquisition.files))
     parts = _Parts(acquisition, profile, capture, said, devices, filed, run, conflicts)
+    found = _installed(found, run.in_use)
     components, renamed = matched_components(found, filed, conflicts)
     images, notes = matched_images(run, filed, hooked=capture is not None)
+    if capture is not None and acquisition.format == "ome-tiff":
+        images = addressed(images, [file.name for file in acquisition.files])
     channels = [_known(channel, parts) for channel in (run.channels or filed.channels)]
     channels = [_renamed(channel, renamed) for channel in channels]
     in_use = [renamed.get(i, i) for i in dict.fromkeys([*run.in_use, *filed.in_use, *_always(found)])]
@@ -87,6 +90,11 @@ def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None,
         skeleton=filed.skeleton,
         plan=capture.sequence if capture else {},
     )
+
+
+def _installed(found: list[Mounted], in_use: list[str]) -> list[Mounted]:
+    """Without turret positions that the profile does not know and that nobody turned to: they may be empty."""
+    return [m for m in found if m.part is not None or m.component.label is None or m.component.id in in_use]
 
 
 def _always(found: list[Mounted]) -> list[str]:
@@ -162,8 +170,8 @@ def _session(parts: _Parts) -> Session:
 def _core(capture: RunCapture | None) -> dict[str, str]:
     """Versions that the core tells about itself."""
     info = capture.summary.get("system_info", {}) if capture else {}
-    names = {"mmcore_version": "MMCore", "device_api_version": "device interface"}
-    return {name: str(info[key]) for key, name in names.items() if info.get(key)}
+    version = str(info.get("mmcore_version", "")).removeprefix("MMCore version ")
+    return {"MMCore": version} if version else {}
 
 
 def _changes(capture: RunCapture | None) -> tuple[PropertyChange, ...]:

@@ -23,7 +23,8 @@ Known = Callable[[str], "Identity | tuple[int, int, str] | None"]
 """What was recorded of a path before this start: (size, mtime_ns, file_id) or None."""
 _BUDGET_S = 0.05
 _BATCH = 4096
-_RETRY_S = (1.0, 60.0)
+_RETRY_S = (0.1, 60.0)
+"""First and longest pause between two tries to listen."""
 
 
 class FolderSource:
@@ -56,10 +57,12 @@ class FolderSource:
         self._full = False
         self._again = True
         self._folders: list[str] = []
+        self._heard: list[str] = []
         self._next_walk = 0.0
         self._retry_at = 0.0
         self._retry_s = _RETRY_S[0]
         self._away = False
+        self._deaf = False
         self._running = False
 
     @property
@@ -76,7 +79,7 @@ class FolderSource:
     def stop(self) -> None:
         self._running = False
         self._unwatch()
-        self._steps = None
+        self._steps, self._full = None, False
 
     def poll(self) -> list[SourceEvent]:
         """What happened since the last call, at least once each."""
@@ -85,17 +88,19 @@ class FolderSource:
         events: list[SourceEvent] = []
         if not self._present(events):
             return events
+        began = self._clock.monotonic()
         self._listen(events)
-        deadline = self._clock.monotonic() + _BUDGET_S
-        if self._again or self._clock.monotonic() >= self._next_walk:
+        # Half of the time is for the walk, so that a flood of events cannot hold it up.
+        self._look_on(events, began + _BUDGET_S / 2)
+        if self._again or began >= self._next_walk:
             self._begin_walk()
-        self._walk_on(events, deadline)
+        self._walk_on(events, began + _BUDGET_S)
         return events
 
     @property
     def idle(self) -> bool:
         """True when no walk is under way or due at once."""
-        return self._steps is None and not self._again and not self._folders
+        return not (self._steps or self._again or self._folders or self._heard)
 
     # -- is the folder there, and are we listening? --
 
@@ -111,7 +116,7 @@ class FolderSource:
                 events.append(self._loss("the folder is away"))
             self._away = True
             self._unwatch()
-            self._steps = None
+            self._steps, self._full = None, False
             return False
         if here != self._root_id:
             if self._root_id is not None and not self._away:
@@ -124,20 +129,21 @@ class FolderSource:
         return True
 
     def _begin_watch(self, events: list[SourceEvent]) -> None:
+        """Listen, or wait longer and longer before the next try; meanwhile the folder is polled."""
         now = self._clock.monotonic()
         if self.polled or now < self._retry_at:
             return
+        self._retry_at = now + self._retry_s
+        self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
         watch = EventWatch(self._root, self._max_pending)
         try:
             watch.start()
         except (OSError, RuntimeError) as error:
-            if self._retry_at == 0.0:
+            if not self._deaf:
                 events.append(self._loss(f"the folder cannot be watched, it is walked instead: {error}"))
-            self._retry_at = now + self._retry_s
-            self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+            self._deaf = True
             return
-        self._watch, self._again = watch, True
-        self._retry_at, self._retry_s = 0.0, _RETRY_S[0]
+        self._watch, self._again, self._deaf = watch, True, False
 
     def _unwatch(self) -> None:
         watch, self._watch = self._watch, None
@@ -154,15 +160,21 @@ class FolderSource:
         watch = self._watch
         if watch is None:
             return
-        heard = watch.heard()
-        if heard.lost is not None:
-            events.append(self._loss(heard.lost))
-        elif not watch.alive:
-            events.append(self._loss("the watcher died and is started again"))
+        lost = watch.lost()
         if not watch.alive:
+            events.append(self._loss("the watcher died and is started again"))
             self._unwatch()
-        for path in heard.paths:
-            self._look(path, events)
+        elif lost is not None and not self._again:
+            events.append(self._loss(lost))
+        if not self._heard:
+            self._heard = watch.heard()
+        if self._clock.monotonic() > self._retry_at + _RETRY_S[1]:
+            self._retry_s = _RETRY_S[0]
+
+    def _look_on(self, events: list[SourceEvent], deadline: float) -> None:
+        while self._heard and self._clock.monotonic() < deadline:
+            for _ in range(min(100, len(self._heard))):
+                self._look(self._heard.pop(), events)
 
     def _look(self, path: str, events: list[SourceEvent]) -> None:
         """A path of an event: a file is told, a folder is walked (its files may be older than its watch)."""

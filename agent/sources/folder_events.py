@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
@@ -20,13 +20,6 @@ MAX_PENDING = 65_536
 """Paths that wait for the next poll; beyond it a walk finds the rest more cheaply."""
 _STOP_S = 1.8
 _LOG = "watchdog.observers"
-
-
-class Heard(NamedTuple):
-    """Paths (files, and folders that are new) and why events were lost, if they were."""
-
-    paths: list[str]
-    lost: str | None
 
 
 class _Overflow(logging.Handler):
@@ -124,12 +117,17 @@ class EventWatch:
             and all(thread.is_alive() for emitter in observer.emitters for thread in _threads(emitter))
         )
 
-    def heard(self) -> Heard:
-        """What was heard since the last call."""
+    def heard(self) -> list[str]:
+        """Files that changed and folders that are new since the last call, the newest first."""
         with self._lock:
-            paths, self._pending = list(self._pending), {}
+            pending, self._pending = self._pending, {}
+        return list(reversed(pending))
+
+    def lost(self) -> str | None:
+        """Why events are missing since the last call, if they are."""
+        with self._lock:
             lost, self._lost = self._lost, None
-        return Heard(paths, lost)
+        return lost
 
     def lose(self, reason: str) -> None:
         """Events are known to be missing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.sources.capture import DeviceProperty, Frames
 from agent.sources.journal_columns import CameraMetadata
-from agent.sources.journal_lines import FrameEntry
+from agent.sources.journal_lines import FrameEntry, Summary
 
 Setting = tuple[str, str, Any]
 
@@ -16,7 +16,7 @@ Setting = tuple[str, str, Any]
 class FrameColumns:
     """Builds `Frames` entry by entry. `sizes` are the planned axes, `summary` the state at the start."""
 
-    def __init__(self, sizes: dict[str, int], summary: dict[str, Any]) -> None:
+    def __init__(self, sizes: dict[str, int], summary: Summary) -> None:
         self._frames = Frames(axes=tuple(sizes))
         self._camera_metadata = CameraMetadata()
         self._frames.camera_metadata = self._camera_metadata
@@ -26,7 +26,7 @@ class FrameColumns:
         self._known: dict[frozenset[tuple[DeviceProperty, str]], int] = {}
         self._dirty = True
         self._number = 0
-        self._place = {axis: _number(summary.get("position", {}).get(axis)) for axis in ("x", "y", "z")}
+        self._place = {axis: _number(summary.position.get(axis)) for axis in ("x", "y", "z")}
         self._camera: str | None = None
         self._attached: dict[str, Any] = {}
 
@@ -44,10 +44,17 @@ class FrameColumns:
                 else:
                     self._state[key] = text
 
+    def set_preset(self, group: str, preset: str, state: Iterable[Setting]) -> None:
+        """A preset was set; `state` is what its group is then, empty when it is as the last time."""
+        known = list(state) or self._presets.get((group, preset), [])
+        self._presets[group, preset] = known
+        self.change(known)
+
     def append(self, at_ns: int, frame: FrameEntry) -> None:
         """One more frame."""
         frames = self._frames
-        frames.index.append(self._index(frame.index))
+        index = self._index(frame.index)  # may replace the column
+        frames.index.append(index)
         frames.at_ns.append(at_ns)
         frames.runner_ms.append(_number(frame.runner_ms))
         frames.exposure_ms.append(_number(frame.exposure_ms))
@@ -100,22 +107,22 @@ class FrameColumns:
         self._frames.state.append(self._number)
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def _start_state(summary: dict[str, Any]) -> dict[DeviceProperty, str]:
+def _start_state(summary: Summary) -> dict[DeviceProperty, str]:
     return {
-        (device["label"], one["name"]): str(one["value"])
-        for device in summary.get("devices", ())
-        for one in device.get("properties", ())
-        if one.get("value") is not None
+        (device.label, one.name): str(one.value)
+        for device in summary.devices
+        for one in device.properties
+        if one.value is not None
     }
 
 
-def _presets(summary: dict[str, Any]) -> dict[tuple[str, str], list[Setting]]:
+def _presets(summary: Summary) -> dict[tuple[str, str], list[Setting]]:
     return {
-        (group["name"], preset["name"]): [(one["dev"], one["prop"], one["val"]) for one in preset["settings"]]
-        for group in summary.get("config_groups", ())
-        for preset in group["presets"]
+        (group.name, preset.name): [(one.dev, one.prop, one.val) for one in preset.settings]
+        for group in summary.config_groups
+        for preset in group.presets
     }

@@ -25,6 +25,52 @@ class OfRun(msgspec.Struct):
     run: int
 
 
+class PropertyInfo(msgspec.Struct):
+    """A property as the summary has it."""
+
+    name: str
+    value: Any = None
+
+
+class DeviceInfo(msgspec.Struct):
+    """A device; `cached` says that its properties were not read live."""
+
+    label: str
+    properties: list[PropertyInfo] = []
+    cached: bool = False
+
+
+class Setting(msgspec.Struct):
+    """What a preset sets."""
+
+    dev: str
+    prop: str
+    val: Any
+
+
+class Preset(msgspec.Struct):
+    name: str
+    settings: list[Setting] = []
+
+
+class Group(msgspec.Struct):
+    name: str
+    presets: list[Preset] = []
+
+
+class ImageInfo(msgspec.Struct):
+    num_camera_adapter_channels: int = 1
+
+
+class Summary(msgspec.Struct):
+    """What is used here of pymmcore-plus SummaryMetaV1; a custom engine may have written anything else."""
+
+    devices: list[DeviceInfo] = []
+    config_groups: list[Group] = []
+    position: dict[str, Any] = {}
+    image_infos: list[ImageInfo] = []
+
+
 class Started(msgspec.Struct):
     """A run began; `summary` is pymmcore-plus SummaryMetaV1 with devices read live."""
 
@@ -37,6 +83,13 @@ class Started(msgspec.Struct):
     configuration: dict[str, str] = {}
     summary: dict[str, Any] = {}
     notes: list[str] = []
+
+    def typed_summary(self) -> Summary:
+        """The summary, checked; empty when it is of another shape."""
+        try:
+            return msgspec.convert(self.summary, Summary)
+        except msgspec.ValidationError:
+            return Summary()
 
 
 class FrameEntry(msgspec.Struct):
@@ -82,7 +135,7 @@ class PropertyEntry(msgspec.Struct):
 
 
 class PresetEntry(msgspec.Struct):
-    """A preset was set; `state` is the group as MMCore knows it, where it is not what was written last."""
+    """A preset was set; `state` is its group as MMCore knows it, said the first time in a run."""
 
     core: int
     group: str

@@ -18,7 +18,8 @@ _SUFFIXES = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 def plan_of(entry: Started) -> Plan:
     """Planned frames. Sizes multiply unless a position has its own sequence or a channel skips frames."""
     sizes = {axis: size for axis, size in entry.sizes.items() if size > 0}
-    cameras = _cameras(entry.summary)
+    infos = entry.typed_summary().image_infos
+    cameras = infos[0].num_camera_adapter_channels if infos else 1
     if cameras > 1:
         sizes["cam"] = cameras
     axes, shape = tuple(sizes), tuple(sizes.values())
@@ -31,16 +32,11 @@ def plan_of(entry: Started) -> Plan:
     return Plan(frames, shape, axes) if frames == math.prod(shape) else Plan(frames)
 
 
-def _cameras(summary: dict[str, Any]) -> int:
-    infos = summary.get("image_infos") or [{}]
-    return int(infos[0].get("num_camera_adapter_channels", 1))
-
-
 def _regular(sequence: dict[str, Any]) -> bool:
-    positions = sequence.get("stage_positions") or []
-    channels = sequence.get("channels") or []
-    if isinstance(positions, list) and any(isinstance(one, dict) and one.get("sequence") for one in positions):
+    positions = sequence.get("stage_positions") or []  # a dictionary when it is a well plate
+    if any(isinstance(one, dict) and one.get("sequence") for one in positions):
         return False
+    channels = [one for one in sequence.get("channels") or [] if isinstance(one, dict)]
     return all(one.get("do_stack", True) and one.get("acquire_every", 1) == 1 for one in channels)
 
 
@@ -53,7 +49,7 @@ def _count(sequence: dict[str, Any]) -> int | None:
             if number >= COUNT_LIMIT:
                 return None
             frames += event.action is None or isinstance(event.action, AcquireImage)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, AttributeError):  # a sequence of another useq version
         return None
     return frames
 

@@ -57,7 +57,8 @@ class _Reader:
         self.changes: list[Change] = []
         self.more_changes = 0
         self.notes = list(started.notes)
-        self.frames = FrameColumns(started.sizes, started.summary)
+        self.summary = started.typed_summary()
+        self.frames = FrameColumns(started.sizes, self.summary)
 
     def take(self, line: Line | None) -> bool:
         """Use an entry; False when it was the last of the run."""
@@ -76,7 +77,7 @@ class _Reader:
             case "preset":
                 preset = content(line, PresetEntry)
                 if preset is not None and preset.core == self.started.core:
-                    self.frames.change(preset.state)
+                    self.frames.set_preset(preset.group, preset.preset, preset.state)
             case "finished":
                 return not self._finish(line)
             case "canceled" | "paused":
@@ -149,7 +150,7 @@ class _Reader:
             notes.append(f"{self.damaged} journal lines are damaged")
         if self.more_changes:
             notes.append(f"{self.more_changes} more property changes are not listed")
-        cached = [device["label"] for device in self.started.summary.get("devices", ()) if device.get("cached")]
+        cached = [device.label for device in self.summary.devices if device.cached]
         if cached:
             notes.append(f"state at the start from MMCore's cache, not live: {', '.join(cached)}")
         return notes

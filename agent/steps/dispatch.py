@@ -12,7 +12,7 @@ from agent.delivery.port import Target
 from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
 from agent.delivery.worker import Interrupted, Worker
-from agent.document import seal
+from agent.document import Documents, seal
 from agent.errors import ScopeAgentError, SourceChanged
 from agent.outbox import Entry
 from agent.steps import workspace
@@ -58,7 +58,8 @@ class Dispatch:
 
     def _sealed(self, entry: Entry, files: list[FileEntry]) -> dict[str, bytes]:
         folder = self.station.workspace / entry.acquisition.id
-        return seal(workspace.record(folder), files)
+        record, crate = workspace.drafts(folder)
+        return seal(Documents(b"", record, "", b"", {}, {}, {}, crate), files)
 
     def _verified(self, entry: Entry, files: int, size: int) -> None:
         now = self.station.clock.now_ns()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.formats import identify, planes_on_disk
+from agent.formats import datasets_in, identify, planes_on_disk
 from agent.formats.port import Dataset, Verdict, Wholeness
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
@@ -33,11 +33,10 @@ class Finding:
 
 def datasets_at(outputs: Sequence[str]) -> list[Dataset]:
     """The datasets that an acquisition said it writes; names like `x_p000.ome.tiff` are found for `x.ome.tiff`."""
-    found: dict[Path, Dataset] = {}
-    for output in outputs:
-        for path in _existing(Path(output)):
-            dataset = identify(path).dataset(path)
-            found.setdefault(dataset.main, dataset)
+    paths = [path for output in outputs for path in _existing(Path(output))]
+    # A folder that was named beside the files in it may hold other runs too.
+    exact = [path for path in paths if not any(path in other.parents for other in paths)]
+    found = {dataset.main: dataset for path in exact for dataset in datasets_in(path)}
     return list(found.values())
 
 

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from agent.contract.layout import COMPANION, DATA, DEVICE_STATE, METHODS, RECORD
+from agent.contract.layout import COMPANION, CRATE, DATA, DEVICE_STATE, METHODS, RECORD
 from agent.contract.record import Record
+from agent.delivery.reading import REPLACEMENT
 from agent.document import Documents
 from agent.errors import NoSpace, Retryable
 
@@ -36,13 +38,13 @@ def _fill(folder: Path, documents: Documents) -> None:
     _put(folder / METHODS, documents.methods.encode())
     _put(folder / DEVICE_STATE, documents.device_state)
     _put(folder / RECORD, documents.record.model_dump_json().encode())
-    described = documents.embedded | documents.replacements
-    for number, (name, body) in enumerate(sorted(described.items())):
-        index["descriptions"][name] = f"description-{number}"
-        _put(folder / f"description-{number}", body)
-    for number, (name, body) in enumerate(sorted(documents.additions.items())):
-        index["additions"][name] = f"addition-{number}"
-        _put(folder / f"addition-{number}", body)
+    _put(folder / CRATE, json.dumps(documents.crate).encode())
+    kinds = {"description-": documents.embedded, REPLACEMENT: documents.replacements, "addition-": documents.additions}
+    for prefix, bodies in kinds.items():
+        listed = index["additions" if prefix == "addition-" else "descriptions"]
+        for number, name in enumerate(sorted(bodies)):
+            listed[name] = f"{prefix}{number}"
+            _put(folder / listed[name], bodies[name])
     _put(folder / _INDEX, json.dumps(index).encode())
 
 
@@ -53,9 +55,10 @@ def _put(path: Path, body: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def record(folder: Path) -> Record:
-    """The record as it was documented, its files still unknown."""
-    return Record.model_validate_json((folder / RECORD).read_bytes())
+def drafts(folder: Path) -> tuple[Record, dict[str, Any]]:
+    """Record and RO-Crate as they were documented, their files still unknown."""
+    crate: dict[str, Any] = json.loads((folder / CRATE).read_bytes())
+    return Record.model_validate_json((folder / RECORD).read_bytes()), crate
 
 
 def descriptions(folder: Path) -> dict[str, Path]:

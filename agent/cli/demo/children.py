@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -66,11 +66,13 @@ class Children:
         self._running.append((name, process))
         return process
 
-    def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        """Run a process to its end; an error names its last line."""
-        process = self.start(name, command, env)
+    def run(self, name: str, command: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Run a process to its end, calling `meanwhile` ten times a second; an error names its last line."""
+        process = self.start(name, command)
         try:
-            code = process.wait()
+            while (code := process.poll()) is None:
+                meanwhile()
+                time.sleep(0.1)
         finally:
             if process.poll() is not None:
                 self._running.remove((name, process))
@@ -107,11 +109,13 @@ class Children:
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
     def stop(self, seconds: float = 4.0) -> None:
-        """Ask all to end, last started first, and kill what is still there after `seconds`."""
-        for _name, process in reversed(self._running):
-            _ask(process)
+        """End one after the other, last started first, and kill what is still there after `seconds`.
+
+        In this order the agent's last words still find their broker.
+        """
         deadline = time.monotonic() + seconds
         for _name, process in reversed(self._running):
+            _ask(process)
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -44,6 +44,7 @@ class Stage:
     console: Console
     local: bool
     """The facility is ours, so its folder can be looked into."""
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     def acquire(self, stamp: str, formats: tuple[str, ...] = ("ome.tiff", "ome.zarr")) -> int:
         """Acquire with the demo microscope, and let another program write a file; returns how many to expect."""
@@ -52,23 +53,18 @@ class Stage:
             output = self.folder.images / f"demo-{stamp}-{ending.rpartition('.')[2]}.{ending}"
             self.say(f"the demo microscope acquires {output.name}")
             script = str(self.folder.root / "microscope.py")
-            self.children.run("microscope", [python, script, str(output)])
+            self.children.run("microscope", [python, script, str(output)], self.tell)
         dropped = self.folder.watched / f"other-{stamp}.tif"
         self.say(f"another program writes {dropped.name} into a watched folder")
-        self.children.run("other-program", [python, str(self.folder.root / "vendor.py"), str(dropped)])
+        self.children.run("other-program", [python, str(self.folder.root / "vendor.py"), str(dropped)], self.tell)
         return len(formats) + 1
 
     def wait_verified(self, known: set[str], count: int) -> list[Row]:
         """Until `count` acquisitions beside `known` are verified, saying each event as it comes."""
-        said: set[tuple[str, str]] = set()
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
+            self.tell()
             found = {key: events for key, events in self.events.acquisitions().items() if key not in known}
-            for key, events in found.items():
-                for event in events:
-                    if (key, event) not in said:
-                        said.add((key, event))
-                        self.say(f"  event: {events[event]['data']['name']} {event}")
             done = {key: events for key, events in found.items() if "verified" in events}
             if len(done) >= count:
                 facility = self.folder.facility if self.local else None
@@ -76,6 +72,14 @@ class Stage:
             self._check_alive()
             self.events.wait(0.5)
         raise Unreachable(f"not verified within {_PATIENCE_S} s: see {self.folder.logs}")
+
+    def tell(self) -> None:
+        """Say the events that came since the last call."""
+        for key, events in self.events.acquisitions().items():
+            for event in events:
+                if (key, event) not in self._told:
+                    self._told.add((key, event))
+                    self.say(f"  event: {events[event]['data']['name']} {event}")
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {text}", highlight=False)

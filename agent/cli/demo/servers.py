@@ -24,10 +24,10 @@ def broker(children: Children, folder: Folder) -> tuple[str, int]:
         config.write_text(nats_config(folder.root / "broker", port), encoding="utf-8")
         return [str(executable), "-c", str(config)]
 
-    return "127.0.0.1", _on_free_port(children, "broker", command)
+    return "127.0.0.1", on_free_port(children, "broker", command)
 
 
-def _on_free_port(children: Children, name: str, command: Callable[[int], list[str]]) -> int:
+def on_free_port(children: Children, name: str, command: Callable[[int], list[str]]) -> int:
     """Start a server on a free port; another program may take it meanwhile, then on the next."""
     for _ in range(_TRIES - 1):
         port = free_port()
@@ -80,4 +80,4 @@ def facility(children: Children, folder: Folder, broker_at: tuple[str, int]) -> 
         serve = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(folder.facility)]
         return [*serve, "--host", "127.0.0.1", "--port", str(port), "--broker", f"{host}:{broker_port}"]
 
-    return f"http://127.0.0.1:{_on_free_port(children, 'facility', command)}"
+    return f"http://127.0.0.1:{on_free_port(children, 'facility', command)}"

@@ -80,4 +80,5 @@ def table(rows: list[Row], console: Console) -> None:
         shown.add_row("completeness, filled/required", found.completeness)
         shown.add_row("dataset", str(found.dataset) if found.dataset else "at the facility")
         shown.add_row("last frame to verified", f"{found.seconds:.1f} s" if found.seconds is not None else "unknown")
+        shown.columns[1].overflow = "fold"
         console.print(shown)

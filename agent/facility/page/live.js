@@ -9,7 +9,7 @@ function ago(text) {
   return text.slice(0, 10);
 }
 function age(root) {
-  for (const time of root.querySelectorAll("time")) time.textContent = ago(time.dateTime);
+  for (const time of root.querySelectorAll("time:not(.exact)")) time.textContent = ago(time.dateTime);
 }
 age(document);
 setInterval(() => age(document), 10000);

@@ -19,3 +19,10 @@ def facility(tmp_path: Path) -> Iterator[Running]:
 @pytest.fixture
 def agent(facility: Running) -> Agent:
     return facility.agent()
+
+
+@pytest.fixture(scope="module")
+def facility_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """One facility for all tests of a file that leave nothing behind."""
+    with running(tmp_path_factory.mktemp("shared") / "data") as started:
+        yield started.agent()

@@ -139,8 +139,7 @@ def free_port() -> int:
 
 def nats_server() -> str | None:
     folder = Path(sysconfig.get_path("scripts"))
-    found = shutil.which("nats-server", path=str(folder)) or shutil.which("nats-server")
-    return found
+    return shutil.which("nats-server", path=str(folder)) or shutil.which("nats-server")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import useq
 from pymmcore_plus import CMMCorePlus
@@ -43,5 +44,4 @@ sequence = useq.MDASequence(
 )
 print("running", flush=True)
 core.mda.run(sequence, output=output)
-with open(truth, "w") as file:
-    json.dump(seen, file)
+Path(truth).write_text(json.dumps(seen))

@@ -87,9 +87,7 @@ def record(folder: Path, output: str, sequence: dict | None = None, settings: li
 
 def source_file(path: Path, root: Path) -> SourceFile:
     stat = path.stat()
-    return SourceFile(
-        str(path), path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns, f"0:{stat.st_ino}"
-    )
+    return SourceFile(str(path), path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns, f"0:{stat.st_ino}")
 
 
 def of_files(path: Path) -> tuple[Acquisition, Metadata]:

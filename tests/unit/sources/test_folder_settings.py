@@ -1,6 +1,7 @@
 import pytest
-from agent.sources.settings import WatchSettings
 from pydantic import ValidationError
+
+from agent.sources.settings import WatchSettings
 
 
 def test_unknown_keys_and_impossible_values_are_refused(tmp_path):

@@ -1,14 +1,11 @@
 """Who still writes: asked of the real kernel with real writers."""
 
 import mmap
-import os
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import pytest
+
 from agent.sources.identity import Identity, identity
 from agent.sources.mounts import is_network
 from agent.sources.quiet import Quiet

@@ -1,0 +1,29 @@
+"""What is said about an acquisition: pure functions of acquisition and snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agent.document.context import Context, Documents
+
+if TYPE_CHECKING:
+    from agent.acquisition import Acquisition
+    from agent.contract.record import FileEntry
+    from agent.snapshot import Snapshot
+
+__all__ = ["Context", "Documents", "build", "seal"]
+
+
+def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Documents:
+    """All documents of an acquisition: the same input gives the same bytes; see agent.document.assemble."""
+    from agent.document import assemble  # lxml is loaded with the first acquisition, not with the daemon
+
+    return assemble.build(context, acquisition, snapshot)
+
+
+def seal(documents: Documents, files: Sequence[FileEntry]) -> dict[str, bytes]:
+    """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
+    from agent.document import assemble
+
+    return assemble.seal(documents, files)

@@ -1,0 +1,57 @@
+"""Builds and seals the documents of an acquisition."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+
+from agent.acquisition import Acquisition
+from agent.contract.layout import CRATE, RECORD
+from agent.contract.record import FileEntry
+from agent.document.completeness import completeness
+from agent.document.context import Context, Documents
+from agent.document.embed import embedded, zarr_files
+from agent.document.methods import methods
+from agent.document.ome import file_uuid, sheet
+from agent.document.planes_xml import from_dataset
+from agent.document.record import build_record
+from agent.document.rocrate import crate, with_files
+from agent.snapshot import Snapshot
+
+
+def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Documents:
+    """All documents of an acquisition: the same input gives the same bytes.
+
+    Reads nothing but the one small root JSON of an OME-Zarr dataset (OSError may pass, Damaged when it is no JSON).
+    """
+    tiers = completeness(snapshot)
+    ome = sheet(context, acquisition, snapshot, tiers)
+    text = methods(acquisition, snapshot)
+    additions, replacements = zarr_files(context, acquisition, snapshot, ome)
+    return Documents(
+        ome_xml=ome.write(file_uuid(acquisition, "metadata.companion.ome"), from_dataset),
+        record=build_record(context, acquisition, snapshot, tiers),
+        methods=text,
+        device_state=_packed(snapshot),
+        embedded=embedded(acquisition, ome),
+        additions=additions,
+        replacements=replacements,
+        crate=crate(context, acquisition, snapshot, text),
+    )
+
+
+def _packed(snapshot: Snapshot) -> bytes:
+    content = json.dumps(snapshot.device_state, ensure_ascii=False, separators=(",", ":"), default=str)
+    return gzip.compress(content.encode(), compresslevel=6, mtime=0)
+
+
+def seal(documents: Documents, files: Sequence[FileEntry]) -> dict[str, bytes]:
+    """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
+    listed = sorted(files, key=lambda file: file.path)
+    record = documents.record.model_copy(update={"files": listed})
+    content = (record.model_dump_json(indent=1) + "\n").encode()
+    own = FileEntry(path=RECORD, size=len(content), sha256=hashlib.sha256(content).hexdigest(), role="record")
+    whole = with_files(documents.crate, [*listed, own])
+    return {RECORD: content, CRATE: (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()}

@@ -1,0 +1,208 @@
+"""Annotated copies: every byte of the original in its place, the new text readable, resumable at any offset."""
+
+import hashlib
+import logging
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import ome_types
+import pytest
+import tifffile
+
+from agent.document.annotate import Patch, blocks, delivered_size, plan
+from agent.errors import SourceChanged
+
+OME = b'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"></OME>'
+CORPUS = Path(os.environ.get("SCOPE_AGENT_CORPUS", Path(__file__).parents[4] / "shared" / "data"))
+
+
+def deliver(path: Path, patch: Patch | None, block_size: int = 1 << 16, start: int = 0) -> tuple[bytes, bytes]:
+    """(source, delivered) bytes as one stream gives them."""
+    pairs = list(blocks(path, patch, block_size, start))
+    assert all(len(source) <= block_size and len(sent) <= block_size for source, sent in pairs)
+    return b"".join(source for source, _ in pairs), b"".join(sent for _, sent in pairs)
+
+
+def tiff_file(folder: Path, **options: object) -> Path:
+    path = folder / "image.tif"
+    data = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
+    settings = {"metadata": None, "photometric": "minisblack", **options}
+    tifffile.imwrite(path, data, **settings)
+    return path
+
+
+def segments(path: Path) -> list[tuple[int, int, str]]:
+    """Offset, size and hash of every strip and tile."""
+    raw = path.read_bytes()
+    with tifffile.TiffFile(path) as tiff:
+        spots = [spot for page in tiff.pages for spot in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    return [(at, size, hashlib.sha256(raw[at : at + size]).hexdigest()) for at, size in spots]
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("description", [None, "something"])
+def test_description_is_replaced_or_added_and_pixels_stay(
+    tmp_path: Path, byteorder: str, bigtiff: bool, description: str | None
+) -> None:
+    path = tiff_file(tmp_path, byteorder=byteorder, bigtiff=bigtiff, description=description)
+    before, original = segments(path), path.read_bytes()
+    patch = plan(path, OME)
+    assert patch is not None
+    source, sent = deliver(path, patch)
+    assert source == original == path.read_bytes()
+    assert len(sent) == delivered_size(len(original), patch)
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(sent)
+    assert segments(copy) == before
+    with tifffile.TiffFile(copy) as tiff:
+        assert tiff.is_bigtiff is bigtiff
+        assert tiff.pages[0].description.encode() == OME
+        assert len(tiff.pages) == 3
+        tags = [tag.code for tag in tiff.pages[0].tags]
+        assert tags == sorted(tags)
+    np.testing.assert_array_equal(tifffile.imread(copy), tifffile.imread(path))
+    # Only the address in the header differs.
+    width = 8 if bigtiff else 4
+    at = 8 if bigtiff else 4
+    assert sent[:at] == original[:at]
+    assert sent[at + width : len(original)] == original[at + width :]
+
+
+@pytest.mark.parametrize("block_size", [1, 3, 5, 7, 64, 1 << 20])
+def test_overlays_across_block_borders(tmp_path: Path, block_size: int) -> None:
+    path = tiff_file(tmp_path, bigtiff=True)
+    patch = plan(path, OME)
+    whole = deliver(path, patch)
+    assert deliver(path, patch, block_size) == whole
+
+
+def test_goes_on_at_any_offset(tmp_path: Path) -> None:
+    path = tmp_path / "small.tif"
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint8), metadata=None)
+    patch = plan(path, OME)
+    assert patch is not None
+    source, sent = deliver(path, patch)
+    for start in range(len(sent) + 1):
+        rest_source, rest = deliver(path, patch, 11, start)
+        assert rest == sent[start:]
+        assert rest_source == source[start:]
+
+
+def test_without_a_patch_the_file_is_streamed_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "any.bin"
+    path.write_bytes(bytes(range(256)) * 5)
+    source, sent = deliver(path, None, 100)
+    assert source == sent == path.read_bytes()
+    assert deliver(path, None, 100, 1000)[1] == path.read_bytes()[1000:]
+    assert delivered_size(1280, None) == 1280
+
+
+def test_a_second_description_is_kept(tmp_path: Path) -> None:
+    """Micro-Manager writes two, the OME-XML first; no library writes such a file."""
+    numbers = [(256, 4, 2), (257, 4, 2), (258, 3, 8), (262, 3, 1)]
+    texts = [(270, 2, b"one"), (270, 2, b"two")]
+    entries = [struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in numbers]
+    entries += [struct.pack("<HHI", tag, kind, 4) + text + b"\0" for tag, kind, text in texts]
+    entries += [struct.pack("<HHII", 273, 4, 1, 8), struct.pack("<HHII", 279, 4, 1, 4)]
+    path = tmp_path / "two.tif"
+    path.write_bytes(b"II*\0\x0c\0\0\0\1\2\3\4" + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(deliver(path, plan(path, OME))[1])
+    with tifffile.TiffFile(copy) as tiff:
+        found = [tag.value for tag in tiff.pages[0].tags if tag.code == 270]
+        assert tiff.pages[0].asarray().tolist() == [[1, 2], [3, 4]]
+    assert found == [OME.decode(), "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"not a tiff at all", "not a TIFF"),
+        (b"II", "ends in the middle"),
+        (b"II*\0\xff\xff\xff\x7f", "points outside"),
+        (b"II*\0\x08\0\0\0\xff\xff", "claims 65535 entries"),
+        (b"II*\0\x08\0\0\0\x02\0abc", "ends in the middle"),
+    ],
+)
+def test_other_files_are_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "odd.tif"
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert plan(path, OME) is None
+    assert reason in caplog.text
+
+
+def test_imagej_keeps_its_description(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "imagej.tif"
+    tifffile.imwrite(path, np.zeros((3, 8, 8), np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    assert plan(path, OME) is None
+    assert "ImageJ" in caplog.text
+
+
+def test_a_classic_tiff_does_not_outgrow_four_gigabytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tiff_file(tmp_path)
+    os.truncate(path, 2**32 - len(OME))  # sparse
+    assert plan(path, OME) is None
+    assert "4 GiB" in caplog.text
+    os.truncate(path, 2**32 - 4 * len(OME) - 512)
+    assert plan(path, OME) is not None
+
+
+def test_a_file_that_changed_since_is_refused(tmp_path: Path) -> None:
+    path = tiff_file(tmp_path)
+    patch = plan(path, OME)
+    with path.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(SourceChanged, match="document it again"):
+        deliver(path, patch)
+
+
+def test_cost_of_annotating_is_small(tmp_path: Path) -> None:
+    """Patching is an exchange of a few bytes: far below what reading and hashing cost."""
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.zeros((64, 512, 512), np.uint16), metadata=None, bigtiff=True)
+    patch = plan(path, OME * 100)
+    sent = hashlib.sha256()
+    for _, block in blocks(path, patch, 1 << 20):
+        sent.update(block)
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(deliver(path, patch)[1])
+    assert sent.hexdigest() == hashlib.sha256(copy.read_bytes()).hexdigest()
+    assert struct.unpack("<Q", copy.read_bytes()[8:16])[0] > path.stat().st_size
+
+
+def corpus(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in CORPUS.glob(pattern) if path.is_file())
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of microscope files: set SCOPE_AGENT_CORPUS")
+def test_every_tiff_of_the_corpus_is_patched_truly_or_refused(tmp_path: Path) -> None:
+    folders = ("ome-tiff", "ome-tiff-multifile", "micromanager-2.0", "micromanager-1.4", "leica-matrix-ome-tiff")
+    done, refused = [], []
+    for path in corpus(*(f"{f}/**/*.tif*" for f in folders), "imagej-tiff/*", "metamorph-tif/*", "stk/**/*.stk"):
+        patch = plan(path, OME)
+        if patch is None:
+            refused.append(path.name)
+            continue
+        copy = tmp_path / path.name
+        copy.write_bytes(deliver(path, patch, 1 << 20)[1])
+        with tifffile.TiffFile(path) as old, tifffile.TiffFile(copy) as new:
+            assert len(new.pages) == len(old.pages)
+            assert new.pages[0].description.encode() == OME
+        assert segments(copy) == segments(path)
+        done.append(path.name)
+        copy.unlink()
+    assert len(done) >= 10
+    assert all(path.name in refused for path in corpus("imagej-tiff/*", "stk/**/*.stk"))
+
+
+def test_ome_text_of_a_copy_is_read_by_ome_types(tmp_path: Path) -> None:
+    path = tiff_file(tmp_path)
+    copy = tmp_path / "copy.ome.tif"
+    copy.write_bytes(deliver(path, plan(path, OME))[1])
+    assert ome_types.from_tiff(copy).images == []
