@@ -1,5 +1,6 @@
 """Annotated copies: every byte of the original in its place, the new text readable, resumable at any offset."""
 
+import gzip
 import hashlib
 import logging
 import os
@@ -184,7 +185,12 @@ def corpus(*patterns: str) -> list[Path]:
 def test_every_tiff_of_the_corpus_is_patched_truly_or_refused(tmp_path: Path) -> None:
     folders = ("ome-tiff", "ome-tiff-multifile", "micromanager-2.0", "micromanager-1.4", "leica-matrix-ome-tiff")
     done, refused = [], []
-    for path in corpus(*(f"{f}/**/*.tif*" for f in folders), "imagej-tiff/*", "metamorph-tif/*", "stk/**/*.stk"):
+    found = corpus(*(f"{f}/**/*.tif*" for f in folders), "imagej-tiff/*", "metamorph-tif/*", "stk/**/*.stk")
+    for packed in [path for path in found if path.suffix == ".gz"]:
+        found.remove(packed)
+        found.append(tmp_path / f"unpacked-{packed.stem}")
+        found[-1].write_bytes(gzip.decompress(packed.read_bytes()))
+    for path in found:
         patch = plan(path, OME)
         if patch is None:
             refused.append(path.name)

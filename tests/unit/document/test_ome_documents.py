@@ -14,13 +14,13 @@ import numpy as np
 import ome_types
 import pytest
 import tifffile
-from demo_runs import Recorded, of_files, record
 from lxml import etree
 
 from agent.document import Context, Documents, build
 from agent.document.annotate import blocks, plan
 from agent.document.embed import BUDGET
 from agent.snapshot import Profile, load_profile, take
+from tests.unit.snapshot.demo_runs import Recorded, of_files, record
 
 SHARED = Path(__file__).parents[4] / "shared"
 CORPUS = Path(os.environ.get("SCOPE_AGENT_CORPUS", SHARED / "data"))

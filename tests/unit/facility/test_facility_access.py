@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -181,10 +182,9 @@ def test_forged_and_oversized_headers(facility_of_module: Agent) -> None:
     long = described(DATASET, "x") + ",more " + "A" * 9000
     assert http.post("/upload", headers={"Upload-Length": "1", "Upload-Metadata": long}).status_code == 413
     with httpx.Client(base_url=http.base_url, trust_env=False) as raw:
-        try:
+        # Being hung up on is an answer too.
+        with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             assert raw.get("/health", headers={"X-Long": "x" * 200_000}).status_code in (400, 431)
-        except (httpx.ReadError, httpx.RemoteProtocolError):
-            pass  # Hung up on, which is an answer too.
         assert raw.get("/health").status_code == 200
     for upload in ("../../tokens.txt", "%2e%2e%2ftokens.txt", "A" * 32, "0" * 31, "0" * 32):
         assert facility_of_module.head(f"/upload/{upload}").status_code in (404, 405), upload

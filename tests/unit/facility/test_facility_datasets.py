@@ -129,9 +129,9 @@ def test_verify_hashes_what_is_stored_now(agent: Agent, facility: Running) -> No
         (b"0" * 64 + b"  a\n") * 2,
     ],
 )
-def test_forged_manifests(agent: Agent, manifest: bytes) -> None:
-    agent.send("a", b"a")
-    answer = agent.commit(manifest)
+def test_forged_manifests(facility_of_module: Agent, manifest: bytes) -> None:
+    facility_of_module.send("a", b"a")
+    answer = facility_of_module.commit(manifest)
     assert answer.status_code == 400
     assert answer.json()["detail"]
 

@@ -94,7 +94,8 @@ def test_a_damaged_file_of_one_request_leaves_nothing(agent: Agent, facility: Ru
 
 
 @pytest.mark.parametrize("check", ["", "sha256", "md5 CY9rzUYh03PK3k6DJie09g==", "sha256 AAAA", "sha256 \x7f!"])
-def test_without_a_checksum_nothing_is_accepted(agent: Agent, check: str) -> None:
+def test_without_a_checksum_nothing_is_accepted(facility_of_module: Agent, check: str) -> None:
+    agent = facility_of_module
     place = agent.create("data/a.tif", 10).headers["Location"]
     assert agent.patch(place, 0, b"0123456789", check).status_code == 400
     assert offset(agent.head(place)) == 0
@@ -246,9 +247,9 @@ def test_a_file_larger_than_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "1e3", "٣", "9" * 30])
-def test_a_length_that_is_none(agent: Agent, length: str) -> None:
+def test_a_length_that_is_none(facility_of_module: Agent, length: str) -> None:
     headers = {"Upload-Length": length.encode(), "Upload-Metadata": described(DATASET, "a").encode()}
-    assert agent.http.post("/upload", headers=headers).status_code == 400
+    assert facility_of_module.http.post("/upload", headers=headers).status_code == 400
 
 
 def test_many_at_once(facility: Running) -> None:
