@@ -14,7 +14,7 @@ from agent.config import Config, load
 from agent.delivery.facility import FacilityTarget
 from agent.errors import ScopeAgentError
 from agent.hook import default_spool
-from agent.lock import is_held
+from agent.lock import is_held, prepare_folder
 from agent.outbox import Outbox
 from agent.snapshot import load_profile
 from agent.telemetry.settings import MqttSettings
@@ -44,9 +44,7 @@ def check_all(path: Path) -> list[Line]:
 
 
 def _folders(config: Config) -> Iterator[Line]:
-    from agent.daemon import prepare_state
-
-    yield _try("state", lambda: prepare_state(config.state), str(config.state))
+    yield _try("state", lambda: prepare_folder(config.state), str(config.state))
     spool = config.hook.spool or default_spool()
     if spool.is_dir():
         yield Line("ok", "hook spool", str(spool))

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 
 from agent import __version__
@@ -21,7 +20,6 @@ from agent.contract.event import Progress, StatusData
 from agent.contract.topics import Topics
 from agent.delivery.facility import FacilityTarget
 from agent.document import Context
-from agent.errors import Misconfigured
 from agent.hook import default_spool
 from agent.lock import FolderLock
 from agent.outbox import Outbox
@@ -192,17 +190,6 @@ def _started(sources: list[Source]) -> Iterator[None]:
             source.start()
             stack.callback(source.stop)
         yield
-
-
-def prepare_state(folder: Path) -> None:
-    """Make the state folder, or Misconfigured in one line."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise Misconfigured(f"the state folder {folder} cannot be written: {error.strerror or error}") from error
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A lock on a folder that the operating system drops when its owner dies, however it dies."""
+"""Our own folders: writable, and locked by one process; the lock goes when its owner dies, however it dies."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ class FolderLock:
             return self._path.read_text(encoding="utf-8").strip() or "unknown"
         except OSError:
             return "unknown"
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder of ours and prove that it can be written, or Misconfigured in one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise Misconfigured(f"the folder {folder} cannot be written: {error.strerror or error}") from error
 
 
 def is_held(folder: Path, what: str) -> bool:

@@ -15,11 +15,12 @@ from agent.cli.app import ConfigOption, JsonOption, app, config_path
 def run(config: ConfigOption = None) -> None:
     """The daemon. Ctrl-C or a terminate request ends it within five seconds."""
     from agent.config import load
-    from agent.daemon import Daemon, lower_priority, prepare_state, stop_on_signals
+    from agent.daemon import Daemon, lower_priority, stop_on_signals
+    from agent.lock import prepare_folder
     from agent.logs import set_up
 
     settings = load(config_path(config))
-    prepare_state(settings.state)
+    prepare_folder(settings.state)
     daemon = Daemon(settings)
     stop_on_signals(daemon.stop)
     set_up(settings.state / "log", settings.log, terminal=True)

@@ -25,11 +25,11 @@ def inspect(
     found = look(path)
     match shown:
         case "json":
-            typer.echo(json.dumps(found.to_json()))
+            typer.echo(found.to_json())
         case "ome-xml":
             typer.echo(found.to_ome_xml())
         case "table":
-            _table(found.to_json())
+            _table(found.as_dict())
     raise typer.Exit(found.exit_code)
 
 

@@ -62,8 +62,8 @@ class FacilityTarget:
 
     def held(self, dataset: str) -> Held:
         answer = self._ask("GET", f"{upload.DATASETS}/{quote(dataset)}/verify", accept=(200, 404, 409))
-        if answer.status_code == 404:
-            raise Rejected(f"the facility has no dataset {dataset}")
+        if answer.status_code != 200:
+            raise Rejected(f"the facility has no committed dataset {dataset}")
         return _held(answer)
 
     def close(self) -> None:

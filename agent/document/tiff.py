@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 IMAGE_DESCRIPTION = 270
 _MAX_ENTRIES = 4096
-_PEEK = 64
+_PEEK = 1024
 
 # Readers of these find their pixels or their axes through the description or through a tag beside it.
 _VENDOR_TAGS = {
@@ -102,10 +102,13 @@ def read_first(file: BinaryIO, size: int) -> Directory:
 
 def refuse_vendor_dialect(file: BinaryIO, first: Directory) -> None:
     """Raise NotPatchable where a new description would hide pixels or axes from the vendor's own readers."""
+    text = _description_start(file, first)
+    if b"<OME" in text:
+        # Micro-Manager's stacks have ImageJ's tags too: who wrote OME-XML here expects its readers to read that.
+        return
     for tag, _ in first.entries:
         if tag in _VENDOR_TAGS:
             raise NotPatchable(f"{_VENDOR_TAGS[tag]} keeps its layout in its own tags")
-    text = _description_start(file, first)
     for mark, vendor in _VENDOR_TEXTS.items():
         if text.lstrip().startswith(mark):
             raise NotPatchable(f"{vendor} keeps its layout in the description")

@@ -85,6 +85,7 @@ class Incoming:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._running: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
+        self._guard = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
@@ -122,13 +123,9 @@ class Incoming:
         whole = reception.seal(sha256)
         upload = reception.upload
         offset = upload.offset + reception.size
-        self._running.pop(upload.id, None)
+        self._remember(upload.id, (offset, whole) if whole is not None and offset < upload.length else None)
         if offset == upload.length:
             return upload.model_copy(update={"offset": offset, "sha256": self._whole(upload, whole)})
-        if whole is not None:
-            self._running[upload.id] = (offset, whole)
-            while len(self._running) > _MAX_RUNNING:
-                self._running.popitem(last=False)
         upload = upload.model_copy(update={"offset": offset})
         with disk_full_told():
             self.save(upload)
@@ -142,7 +139,7 @@ class Incoming:
         return (self._folder(upload_id) / _INFO).stat().st_mtime_ns
 
     def remove(self, upload_id: str) -> None:
-        self._running.pop(upload_id, None)
+        self._remember(upload_id, None)
         shutil.rmtree(self._folder(upload_id), ignore_errors=True)
 
     def older_than(self, limit_ns: int) -> Iterator[str]:
@@ -154,6 +151,15 @@ class Incoming:
                 touched = folder.stat().st_mtime_ns
             if touched < limit_ns:
                 yield folder.name
+
+    def _remember(self, upload_id: str, running: tuple[int, _Hash] | None) -> None:
+        """Keep the hash so far, or forget it; of many uploads the oldest are forgotten and hashed from disk later."""
+        with self._guard:
+            self._running.pop(upload_id, None)
+            if running is not None:
+                self._running[upload_id] = running
+                while len(self._running) > _MAX_RUNNING:
+                    self._running.popitem(last=False)
 
     def _whole(self, upload: Upload, running: _Hash | None) -> str:
         return running.hexdigest() if running is not None else sha256_of(self.part(upload))

@@ -80,8 +80,11 @@ def load_profile(path: Path | None) -> Profile:
 
 
 def _first(error: ValidationError) -> str:
-    """The first fault as `table.device.key: what to do`."""
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(str(level) for level in fault["loc"]) or "top level"
+    """The most telling fault as `table.device.key: what to do`."""
+    faults = error.errors(include_url=False)
+    # Where a value may be text or a table, the table's unknown key says more than that it is no text.
+    fault = next((f for f in faults if f["type"] == "value_error"), faults[0])
+    levels = [str(level) for level in fault["loc"] if level not in ("str", "float", "Live")]
     text = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}, not {fault['input']!r}" if fault["type"] == "literal_error" else f"{where}: {text}"
+    said = "" if fault["type"] in ("value_error", "missing") else f", not {fault['input']!r}"
+    return f"{'.'.join(levels) or 'top level'}: {text}{said}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from agent.acquisition import Acquisition, State
 from agent.document import build
+from agent.errors import Damaged
 from agent.formats import identify
 from agent.formats.port import Metadata
 from agent.snapshot import take
+from agent.sources.capture import RunCapture
 from agent.sources.journal import read_run
 from agent.steps import workspace
 from agent.steps.station import Station
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def describe(station: Station, acquisition: Acquisition) -> None:
     """complete or captured -> documented"""
-    capture = read_run(acquisition.span) if acquisition.span else None
+    acquisition, capture = _capture(acquisition)
     snapshot = take(acquisition, station.profile, capture, _metadata(acquisition))
     captured = station.advance(acquisition, State.CAPTURED)
     documents = build(station.context, captured, snapshot)
@@ -28,6 +31,17 @@ def describe(station: Station, acquisition: Acquisition) -> None:
     completeness = {name: f"{tier.filled}/{tier.required}" for name, tier in tiers.items()}
     station.advance(captured, State.DOCUMENTED, completeness=completeness)
     log.info("documented: %s", captured.name, extra={"action": "documented", "acquisition": captured.id})
+
+
+def _capture(acquisition: Acquisition) -> tuple[Acquisition, RunCapture | None]:
+    """What the hook wrote; a journal that is lost is no reason to lose the images too."""
+    if acquisition.span is None:
+        return acquisition, None
+    try:
+        return acquisition, read_run(acquisition.span)
+    except (FileNotFoundError, Damaged) as error:
+        note = f"what the hook recorded of the frames is lost: {error}"
+        return replace(acquisition, notes=tuple(dict.fromkeys((*acquisition.notes, note)))), None
 
 
 def _metadata(acquisition: Acquisition) -> Metadata | None:
