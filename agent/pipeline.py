@@ -1,8 +1,8 @@
 """The wiring: from what the sources tell to verified at the facility. Read this first.
 
-    sources --listen--> acquiring --settle--> complete --describe--> documented --enqueue--> queued --dispatch--> verified
-              |                                              ^
-              `--candidates (watched files until whole)------'
+    sources -listen-> acquiring -settle-> complete -describe-> documented -enqueue-> queued -dispatch-> verified
+           |                                  ^
+           `-candidates (watched files)-------'
 
 Three threads turn it: `hear` (listen, candidates, settle), `work` (describe, enqueue) and `deliver` (dispatch).
 Each looks in the outbox for acquisitions in its state, so that a restart goes on where the last run stopped.

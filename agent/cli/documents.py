@@ -62,6 +62,20 @@ def verify(dataset: Path, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def annotate(
+    path: Path,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the dataset into.")],
+    profile: Annotated[Path | None, typer.Option("--profile", help="Instrument profile (TOML).")] = None,
+) -> None:
+    """The annotated dataset of a file or folder, without a server. The source is only read."""
+    from agent.cli.annotating import annotate as write
+
+    if not path.exists():
+        raise Misconfigured(f"{path} does not exist")
+    typer.echo(write(path, out, profile))
+
+
+@app.command()
 def methods(dataset: Path) -> None:
     """A methods paragraph for a paper, from a delivered dataset."""
     from agent.contract.layout import METHODS

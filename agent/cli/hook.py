@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.app import JsonOption, app
+from agent.clock import iso
 from agent.errors import Misconfigured
 
 group = typer.Typer(help="The hook in the Python environment of the acquisition software.", no_args_is_help=True)
@@ -28,7 +29,8 @@ def install_(
     spool: Annotated[Path | None, typer.Option(help="Folder of the journals.")] = None,
 ) -> None:
     """Every later process of that environment journals its pymmcore-plus acquisitions."""
-    from agent.hook.install import HookError, install
+    from agent.hook.errors import HookError
+    from agent.hook.install import install
 
     try:
         done = install(_python(python), spool)
@@ -40,7 +42,8 @@ def install_(
 @group.command("uninstall")
 def uninstall_(python: PythonOption = None) -> None:
     """Take the hook out again, without trace."""
-    from agent.hook.install import HookError, uninstall
+    from agent.hook.errors import HookError
+    from agent.hook.install import uninstall
 
     try:
         uninstall(_python(python))
@@ -52,7 +55,8 @@ def uninstall_(python: PythonOption = None) -> None:
 @group.command("status")
 def status_(python: PythonOption = None, as_json: JsonOption = False) -> None:
     """Is the hook there, which version, and when did it last write?"""
-    from agent.hook.install import HookError, status
+    from agent.hook.errors import HookError
+    from agent.hook.install import status
 
     try:
         found = status(_python(python))
@@ -63,10 +67,10 @@ def status_(python: PythonOption = None, as_json: JsonOption = False) -> None:
         "version": found.version if found else None,
         "where": str(found.where) if found else None,
         "spool": str(found.spool) if found else None,
-        "last_write": found.last_write if found else None,
+        "last_write": iso(found.last_write_ns) if found and found.last_write_ns else None,
     }
     if as_json:
-        typer.echo(json.dumps(said, default=str))
+        typer.echo(json.dumps(said))
         return
     for key, value in said.items():
         typer.echo(f"{key}: {value}")

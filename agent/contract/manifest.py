@@ -23,7 +23,8 @@ def parse(text: bytes) -> dict[str, str]:
     """`{path: sha256 hex}` of a manifest, or raise Damaged naming the line."""
     found: dict[str, str] = {}
     try:
-        lines = text.decode("utf-8").splitlines()
+        # Not splitlines(): a name may hold U+2028, which ends a line for Python and for nobody else.
+        lines = text.decode("utf-8").removesuffix("\n").split("\n") if text else []
     except UnicodeDecodeError as error:
         raise Damaged("the manifest is not UTF-8 text: deliver the dataset again") from error
     for number, line in enumerate(lines, 1):

@@ -11,7 +11,7 @@
    409 with CommitAnswer when files are missing or differ; the same manifest again is a no-op.
 4. `GET /datasets/{dataset}/verify` hashes what is stored now and answers CommitAnswer.
 
-Every request carries `Authorization: Bearer <token>`. `GET /health` answers `{"status": "ok", "time": RFC 3339}` without one.
+Every request carries `Authorization: Bearer <token>`, but `GET /health`: `{"status": "ok", "time": RFC 3339}`.
 An upload for a (dataset, path) that is already complete with other bytes replaces it until the commit, never after.
 """
 

@@ -33,7 +33,7 @@ class FacilityTarget:
         self._last: tuple[str, Held] | None = None
         self._client = httpx.Client(
             base_url=str(settings.url),
-            headers={"Authorization": f"Bearer {read_token(settings)}"},
+            headers=_authorization(read_token(settings)),
             verify=str(settings.ca_file) if settings.ca_file else True,
             timeout=httpx.Timeout(settings.stall_s, connect=min(settings.stall_s, 10)),
             # A facility is reached directly; a proxy for the web would only stand in the way.
@@ -91,7 +91,7 @@ class FacilityTarget:
         return self._ask("POST", upload.UPLOAD, headers=headers, content=body, accept=(201, 409))
 
     def _committed(self, dataset: str, file: Outgoing, refusal: httpx.Response) -> str:
-        """The facility takes no more files for this dataset: an earlier try of ours was committed, or it is another's."""
+        """No more files are taken for this dataset: an earlier try of ours was committed, or it is another's."""
         if self._last is None or self._last[0] != dataset:
             try:
                 self._last = (dataset, self.held(dataset))
@@ -126,13 +126,17 @@ class FacilityTarget:
 
 
 def read_token(settings: DeliverySettings) -> str:
-    """The access token; an empty one is sent where none is configured (a facility may be open)."""
+    """The access token; empty where none is configured."""
     if settings.token_file is None:
         return os.environ.get(settings.token_env, "")
     try:
         return settings.token_file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Misconfigured(f"delivery.token_file {settings.token_file} cannot be read: {error}") from error
+
+
+def _authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _refusal(answer: httpx.Response) -> Exception:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.document.context import Context, Documents
 
 if TYPE_CHECKING:
     from agent.acquisition import Acquisition
-    from agent.contract.record import FileEntry
+    from agent.contract.record import FileEntry, Record
     from agent.snapshot import Snapshot
 
 __all__ = ["Context", "Documents", "build", "seal"]
@@ -22,8 +22,8 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
     return assemble.build(context, acquisition, snapshot)
 
 
-def seal(documents: Documents, files: Sequence[FileEntry]) -> dict[str, bytes]:
+def seal(record: Record, crate: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
     """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
     from agent.document import assemble
 
-    return assemble.seal(documents, files)
+    return assemble.seal(record, crate, files)

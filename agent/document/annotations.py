@@ -40,8 +40,8 @@ class Annotations:
             value = make(annotation, "Value")
             for key, content in pairs:
                 entry = make(value, "M")
-                entry.set("K", key)
-                entry.text = content
+                entry.set("K", text(key))
+                entry.text = text(content)
 
 
 def pairs(values: Mapping[str, Captured], leave: Iterable[str] = ()) -> list[tuple[str, str]]:

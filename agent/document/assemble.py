@@ -6,10 +6,11 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from agent.acquisition import Acquisition
 from agent.contract.layout import CRATE, RECORD
-from agent.contract.record import FileEntry
+from agent.contract.record import FileEntry, Record
 from agent.document.completeness import completeness
 from agent.document.context import Context, Documents
 from agent.document.embed import embedded, zarr_files
@@ -28,7 +29,7 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
     """
     tiers = completeness(snapshot)
     ome = sheet(context, acquisition, snapshot, tiers)
-    text = methods(acquisition, snapshot)
+    text = _utf8(methods(acquisition, snapshot)).decode()
     additions, replacements = zarr_files(context, acquisition, snapshot, ome)
     return Documents(
         ome_xml=ome.write(file_uuid(acquisition, "metadata.companion.ome"), from_dataset),
@@ -44,14 +45,23 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
 
 def _packed(snapshot: Snapshot) -> bytes:
     content = json.dumps(snapshot.device_state, ensure_ascii=False, separators=(",", ":"), default=str)
-    return gzip.compress(content.encode(), compresslevel=6, mtime=0)
+    return gzip.compress(_utf8(content), compresslevel=6, mtime=0)
 
 
-def seal(documents: Documents, files: Sequence[FileEntry]) -> dict[str, bytes]:
+def seal(draft: Record, unsealed: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
     """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
     listed = sorted(files, key=lambda file: file.path)
-    record = documents.record.model_copy(update={"files": listed})
-    content = (record.model_dump_json(indent=1) + "\n").encode()
+    record = draft.model_copy(update={"files": listed})
+    content = _json(record.model_dump(mode="json"))
     own = FileEntry(path=RECORD, size=len(content), sha256=hashlib.sha256(content).hexdigest(), role="record")
-    whole = with_files(documents.crate, [*listed, own])
-    return {RECORD: content, CRATE: (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()}
+    whole = with_files(unsealed, [*listed, own])
+    return {RECORD: content, CRATE: _json(whole)}
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return _utf8(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    """File names and drivers hold halves of characters that UTF-8 cannot: no reason to lose an acquisition."""
+    return text.encode("utf-8", "replace")

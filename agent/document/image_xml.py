@@ -50,7 +50,7 @@ def write_image(root: _Element, element: _Element | None, number: int, image: Im
         element = make(root, "Image")
         element.set("ID", f"Image:{number}")
     if common.hooked:
-        element.set("Name", image.name)
+        element.set("Name", text(image.name))
         # DeltaT counts from the start of the run, so that is what the date must be.
         child(element, "AcquisitionDate").text = common.snapshot.started_at
     if common.experimenter and element.find(f"{{{NS}}}ExperimenterRef") is None:
@@ -90,7 +90,7 @@ def _environment(element: _Element, values: dict[str, Captured]) -> None:
 
 
 def _stage(element: _Element, stage: StageLabel) -> None:
-    element.set("Name", stage.name)
+    element.set("Name", text(stage.name))
     for axis, value in (("X", stage.x_um), ("Y", stage.y_um), ("Z", stage.z_um)):
         if value is not None:
             element.set(axis, text(value))
@@ -141,7 +141,7 @@ def _sizes(pixels: _Element, image: Image, known: dict[str, Captured]) -> None:
 
 def _channel(element: _Element, channel: Channel, common: Common) -> None:
     if element.get("Name") is None and channel.name != "unnamed":
-        element.set("Name", channel.name)
+        element.set("Name", text(channel.name))
     fill(element, channel.settings, _CHANNEL)
     for name in ("ExcitationWavelength", "EmissionWavelength"):
         if element.get(name) is None:

@@ -14,7 +14,7 @@ from agent.document.annotations import Annotations, pairs
 from agent.document.context import Context
 from agent.document.image_xml import MARK, Common, write_image
 from agent.document.instrument_xml import write_instrument
-from agent.document.order import NS, make
+from agent.document.order import NS, make, text
 from agent.document.planes_xml import Naming, blocks_text, files_of, planes_text
 from agent.snapshot import Image, Snapshot
 
@@ -140,7 +140,7 @@ def _experimenter(root: etree._Element, snapshot: Snapshot) -> str | None:
         return None if known is None else known.get("ID")
     made = make(root, "Experimenter")
     made.set("ID", "Experimenter:scope-agent-session")
-    made.set("UserName", str(user.value))
+    made.set("UserName", text(user.value))
     return made.get("ID")
 
 

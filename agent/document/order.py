@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from lxml.etree import SubElement, _Element
@@ -64,17 +65,29 @@ def child(parent: _Element, tag: str) -> _Element:
 
 
 def text(value: object) -> str:
-    """A value as XML writes it: `true`, `0.5`, `10`."""
+    """A value as XML writes it: `true`, `0.5`, `10`; signs that XML cannot hold are replaced."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else _NO_XML.sub("\ufffd", str(value))
+
+
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXTS = frozenset(
+    ["Manufacturer", "Model", "SerialNumber", "LotNumber", "Type", "Correction", "Immersion", "Medium", "Fluor",
+     "LaserMedium", "Tuneable", "IlluminationType", "AcquisitionMode", "ContrastMethod"]
+)  # fmt: skip
+_POSITIVE = frozenset(["Wavelength", "ExcitationWavelength", "EmissionWavelength", "CutIn", "CutOut"])
+_SHARES = frozenset(["Attenuation", "Transmittance", "NDFilter"])
 
 
 def fill(element: _Element, values: Mapping[str, Captured], names: Mapping[str, str | None]) -> None:
-    """Set the attributes `names` (with the record's unit, if any) that are known; those from the file stay."""
+    """Set the attributes `names` (with the record's unit, if any) that are known; those from the file stay.
+
+    A value that the schema forbids (a wavelength of 0, a number that is text) is left to the record.
+    """
     for attribute, unit in names.items():
         known = values.get(attribute)
-        if known is None or known.value is None or isinstance(known.value, list):
+        if known is None or not _allowed(attribute, known.value):
             continue
         if known.source == "file" and element.get(attribute) is not None:
             continue
@@ -82,3 +95,11 @@ def fill(element: _Element, values: Mapping[str, Captured], names: Mapping[str, 
         if unit is not None:
             own = known.unit or unit
             element.set(f"{attribute}Unit", _UNITS.get(own, own))
+
+
+def _allowed(attribute: str, value: object) -> bool:
+    if attribute in _TEXTS:
+        return isinstance(value, str | int | float)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return not (attribute in _POSITIVE and value <= 0) and not (attribute in _SHARES and not 0 <= value <= 1)

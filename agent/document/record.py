@@ -29,7 +29,8 @@ def build_record(
         id=acquisition.id,
         site=context.site,
         instrument=context.instrument,
-        name=acquisition.name,
+        # A file name that is no UTF-8 must not keep the record from being written.
+        name=acquisition.name.encode("utf-8", "replace").decode(),
         source=acquisition.found_by.value,
         software=snapshot.software,
         started_at=iso(acquisition.started_ns),

@@ -1,6 +1,6 @@
 """What camera adapters call the same thing: property names by device library, after their sources.
 
-The names in "" are tried for every library after its own; a profile adds more under [camera_properties.LIBRARY].
+The names in "" hold where a library has none of its own; a profile adds more under [camera_properties.LIBRARY].
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def _read(
     found: dict[str, Captured] = {}
     own, generic, added = table.get(library, {}), table[""], extra.get(library, {})
     for name in dict.fromkeys((*added, *own, *generic)):
-        names = (*((added[name],) if name in added else ()), *own.get(name, ()), *generic.get(name, ()))
+        # What an adapter calls by another name must not be read from a property that means something else there.
+        names = (added[name],) if name in added else own.get(name) or generic[name]
         readings = (state.get((device, property_name)) for property_name in names)
         reading = next((r for r in readings if r is not None and r.value.strip()), None)
         captured = _converted(name, reading) if reading else None

@@ -14,7 +14,7 @@ from agent.snapshot.model import Image
 from agent.snapshot.parts import Detector, Filter, Light, Objective
 from agent.snapshot.profile import Profile
 from agent.snapshot.values import attributes
-from agent.sources.capture import Frames, RunCapture
+from agent.sources.capture import DeviceProperty, Frames, RunCapture
 
 _MAX_EXPOSURES = 8
 
@@ -84,11 +84,20 @@ def channel(number: int, rows: list[int], plan: dict[str, Any], cameras: int, re
 
 
 def _other_states(frames: Frames, rows: list[int]) -> list[int]:
-    """The first frame of each further device state in a channel."""
-    seen: dict[int, int] = {}
+    """The first frame of each further state of the light path in a channel."""
+    if not frames.states:
+        return []
+    # Temperatures and the like change all the time and move nothing in or out of the light.
+    lights = [frozenset(item for item in state.items() if _moves_light(item[0])) for state in frames.states]
+    seen: dict[frozenset[tuple[DeviceProperty, str]], int] = {}
     for row in rows:
-        seen.setdefault(frames.state[row] if frames.state else 0, row)
+        seen.setdefault(lights[frames.state[row]], row)
     return list(seen.values())[1:]
+
+
+def _moves_light(key: DeviceProperty) -> bool:
+    device, name = key
+    return device == "Core" or name in ("Label", "State", "State Device", "DA Device") or "Shutter" in name
 
 
 def _settings(

@@ -52,7 +52,21 @@ def mounted(profile: Profile, devices: Devices, conflicts: list[str]) -> list[Mo
         if "objective" in f"{device} {devices.description.get(device, '')}".lower():
             known = profile.objective.get(device, {})
             found += [_unprofiled(device, label, devices) for label in labels if label not in known]
-    return found
+    return _distinct(found)
+
+
+def _distinct(found: list[Mounted]) -> list[Mounted]:
+    """Labels that differ only in signs that an identifier cannot have get a number."""
+    taken: set[str] = set()
+    distinct = []
+    for item in found:
+        name, number_ = item.component.id, 1
+        while name in taken:
+            number_ += 1
+            name = f"{item.component.id}-{number_}"
+        taken.add(name)
+        distinct.append(Mounted(item.component.model_copy(update={"id": name}), item.part))
+    return distinct
 
 
 def _bare(kind: str, device: str, label: str | None, values: dict[str, Captured]) -> Component:

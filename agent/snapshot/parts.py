@@ -216,7 +216,14 @@ class Light(Part):
     wavelength_nm: Number = _ome("Wavelength", "nm")
     bandwidth_nm: Number = _ome("Bandwidth", "nm")
     power_mw: Number = _ome("Power", "mW")
-    laser_medium: str | None = _ome("LaserMedium")
+    laser_medium: (
+        Literal[
+            "Cu", "Ag", "ArFl", "ArCl", "KrFl", "KrCl", "XeFl", "XeCl", "XeBr", "N", "Ar", "Kr", "Xe", "HeNe",
+            "HeCd", "CO", "CO2", "H2O", "HFl", "NdGlass", "NdYAG", "ErGlass", "ErYAG", "HoYLF", "HoYAG", "Ruby",
+            "TiSapphire", "Alexandrite", "Rhodamine6G", "CoumarinC30", "GaAs", "GaAlAs", "EMinus", "Other",
+        ]
+        | None
+    ) = _ome("LaserMedium")  # fmt: skip
     tuneable: Flag = _ome("Tuneable")
     pulsed: Flag = _ome("IsPulsed")
     modulation: str | None = _ome("ModulationMechanism")

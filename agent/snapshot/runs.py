@@ -101,11 +101,11 @@ def _image(number: int, key: tuple[int, ...], rows: NDArray[np.int64], table: _T
     t, c, z = table.t[rows], table.c[rows], table.z[rows]
     size_z, size_t = int(z.max()) + 1, int(t.max()) + 1
     _, first = np.unique((t * (int(table.c.max()) + 1) + c) * size_z + z, return_index=True)
-    name = frames.position[int(rows[0])] or "-".join(str(n) for n in key) or "0"
+    name = _name(frames.position[int(rows[0])], key)
     if len(first) < len(rows):
         reader.run.notes.append(f"{name}: {len(rows) - len(first)} frames repeat an index; the first is listed")
         rows = rows[np.sort(first)]
-    height, width = (*frames.shape[:2], 0, 0)[:2]
+    height, width = frames.shape[:2] if len(frames.shape) >= 2 else _planned_shape(capture)
     samples = frames.shape[2] if len(frames.shape) > 2 else 1
     planes = _planes(table, rows, frames, capture.started_ns)
     return Image(
@@ -120,6 +120,19 @@ def _image(number: int, key: tuple[int, ...], rows: NDArray[np.int64], table: _T
         objective=_objective(int(rows[0]), reader),
         planes=planes,
     )
+
+
+def _name(position: str | None, key: tuple[int, ...]) -> str:
+    """The name of the position with the numbers of further axes (tiles of a grid), or the numbers alone."""
+    if not position:
+        return "-".join(str(n) for n in key) or "0"
+    return "-".join([position, *(str(n) for n in key[1:])])
+
+
+def _planned_shape(capture: RunCapture) -> tuple[int, int]:
+    """(height, width) that the camera was set to, where no frame told its own."""
+    infos = capture.summary.get("image_infos") or [{}]
+    return int(infos[0].get("height", 1)), int(infos[0].get("width", 1))
 
 
 _PIXEL_TYPES = {

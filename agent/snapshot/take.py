@@ -155,7 +155,7 @@ def _session(parts: _Parts) -> Session:
     for role, keys in _WHO.items():
         value = next((marks[key] for key in keys if marks.get(key, "").strip()), None)
         if value is not None:
-            said[role] = Captured(value=value, source="session", taken_at=taken)
+            said[role] = Captured(value=value.encode("utf-8", "replace").decode(), source="session", taken_at=taken)
     if not said:
         return parts.filed.session
     known = parts.filed.session

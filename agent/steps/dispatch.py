@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agent.acquisition import Acquisition, State, move
 from agent.contract.record import FileEntry
@@ -12,7 +13,7 @@ from agent.delivery.port import Target
 from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
 from agent.delivery.worker import Interrupted, Worker
-from agent.document import Documents, seal
+from agent.document import seal
 from agent.errors import ScopeAgentError, SourceChanged
 from agent.outbox import Entry
 from agent.steps import workspace
@@ -59,12 +60,12 @@ class Dispatch:
     def _sealed(self, entry: Entry, files: list[FileEntry]) -> dict[str, bytes]:
         folder = self.station.workspace / entry.acquisition.id
         record, crate = workspace.drafts(folder)
-        return seal(Documents(b"", record, "", b"", {}, {}, {}, crate), files)
+        return seal(record, crate, files)
 
     def _verified(self, entry: Entry, files: int, size: int) -> None:
         now = self.station.clock.now_ns()
         verified = move(entry.acquisition, State.VERIFIED)
-        more = {"files": files, "bytes": size, "dataset": entry.dataset}
+        more: dict[str, Any] = {"files": files, "bytes": size, "dataset": entry.dataset}
         events = [
             announce.lifecycle(self.station.topics, entry.acquisition, now, **more),
             announce.lifecycle(self.station.topics, verified, now, **more),

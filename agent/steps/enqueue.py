@@ -26,8 +26,12 @@ def enqueue(station: Station, acquisition: Acquisition) -> None:
         acquisition.started_ns,
         acquisition.id,
     )
-    rows = [*_data(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
-    station.save(move(acquisition, State.QUEUED), dataset=path, files=rows)
+    station.save(move(acquisition, State.QUEUED), dataset=path, files=files_of(acquisition, folder))
+
+
+def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
+    """All files of the dataset but those that are sealed last; `folder` is its workspace."""
+    return [*_data(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
 
 
 def portable(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from agent.acquisition import Acquisition, State, move
 from agent.acquisition.settings import SettleSettings
@@ -31,7 +32,7 @@ class Station:
     wake: Callable[[], None]
     """Tell the publisher that there are new events."""
 
-    def advance(self, acquisition: Acquisition, to: State, event: str | None = None, **more: object) -> Acquisition:
+    def advance(self, acquisition: Acquisition, to: State, event: str | None = None, **more: Any) -> Acquisition:
         """Move, save and announce in one transaction."""
         moved = move(acquisition, to)
         lifecycle = announce.lifecycle(self.topics, moved, self.clock.now_ns(), event, **more)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agent.acquisition import Acquisition, State
 from agent.clock import iso
 from agent.contract.event import TYPE_PREFIX, AcquisitionData, StatusData, event_id
@@ -21,7 +23,7 @@ _EVENT_OF: dict[State, str] = {
 }
 
 
-def describe(acquisition: Acquisition, **more: object) -> AcquisitionData:
+def describe(acquisition: Acquisition, **more: Any) -> AcquisitionData:
     """The data of an event about this acquisition; `more` fills further fields of AcquisitionData."""
     return AcquisitionData.model_validate(
         {
@@ -40,7 +42,7 @@ def describe(acquisition: Acquisition, **more: object) -> AcquisitionData:
 
 
 def lifecycle(
-    topics: Topics, acquisition: Acquisition, now_ns: int, event: str | None = None, **more: object
+    topics: Topics, acquisition: Acquisition, now_ns: int, event: str | None = None, **more: Any
 ) -> Announcement:
     """The lifecycle event of the state that the acquisition is in now (or `event`). Its id is the same at every try."""
     name = event or _EVENT_OF[acquisition.state]

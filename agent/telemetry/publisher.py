@@ -144,7 +144,7 @@ class Publisher:
     def _lost(self, client: Client, told: _Told) -> Client:
         self._connected = False
         problem = f"broker {self._settings.host}:{self._settings.port}: {told.text}"
-        if problem != self._problem:
+        if problem != self._problem and (self._settled or told.kind != "unsupported"):
             log.warning("%s; events are kept", problem, extra={"action": f"mqtt.{told.kind}"})
         self._problem = problem
         if self._settled:

@@ -72,9 +72,7 @@ class MemoryTarget:
 
 def outgoing(path: str, body: bytes) -> Outgoing:
     """A file of these bytes, in blocks of a kilobyte."""
-    return Outgoing(
-        path, len(body), lambda offset: (body[at : at + 1024] for at in range(offset, len(body), 1024))
-    )
+    return Outgoing(path, len(body), lambda offset: (body[at : at + 1024] for at in range(offset, len(body), 1024)))
 
 
 def _sha256(body: bytes) -> str:

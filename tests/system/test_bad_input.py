@@ -14,6 +14,7 @@ import pytest
 
 from agent.cli.demo import servers
 from agent.cli.demo.children import Children
+from agent.errors import ScopeAgentError
 from agent.lock import FolderLock
 from tests.conftest import ROOT, free_port
 from tests.system.test_demo import run
@@ -74,11 +75,11 @@ def test_a_broken_config(tmp_path: Path, text: str, word: str) -> None:
 
 def test_an_unknown_device_adapter_is_named(tmp_path: Path) -> None:
     """The microscope's own error, not ours: it passes through in one line."""
-    with Children(tmp_path) as children, pytest.raises(Exception, match="NoSuchAdapter") as caught:
-        code = (
-            "import mm_test_adapters as a; from pymmcore_plus import CMMCorePlus; c = CMMCorePlus();"
-            "c.setDeviceAdapterSearchPaths([str(a.device_adapter_path())]); c.loadDevice('X', 'NoSuchAdapter', 'Y')"
-        )
+    code = (
+        "import mm_test_adapters as a; from pymmcore_plus import CMMCorePlus; c = CMMCorePlus();"
+        "c.setDeviceAdapterSearchPaths([str(a.device_adapter_path())]); c.loadDevice('X', 'NoSuchAdapter', 'Y')"
+    )
+    with Children(tmp_path) as children, pytest.raises(ScopeAgentError, match="NoSuchAdapter") as caught:
         children.run("microscope", [sys.executable, "-c", code])
     assert "\n" not in str(caught.value)
 

@@ -103,7 +103,10 @@ def schema() -> etree.XMLSchema:
 
 def test_every_ome_xml_is_schema_valid_and_has_an_instrument(demo: Demo) -> None:
     ome = schema()
-    found = [*demo.folder.rglob("datasets/**/metadata.companion.ome"), *demo.folder.rglob("datasets/**/METADATA.ome.xml")]
+    found = [
+        *demo.folder.rglob("datasets/**/metadata.companion.ome"),
+        *demo.folder.rglob("datasets/**/METADATA.ome.xml"),
+    ]
     assert len(found) == 4
     for path in found:
         document = etree.parse(path)
@@ -192,7 +195,7 @@ def test_the_record_says_what_was_planned_and_what_came(demo: Demo) -> None:
         assert {channel.name for channel in record.channels} == {"DAPI", "FITC"}
     other = Record.model_validate_json((demo.dataset("other") / "acquisition.json").read_bytes())
     assert other.source == "watch"
-    assert [file.path for file in other.files if file.role == "data"][0].endswith(".tif")
+    assert next(file.path for file in other.files if file.role == "data").endswith(".tif")
 
 
 def test_the_table_and_the_kept_config(demo: Demo) -> None:

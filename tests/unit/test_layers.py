@@ -15,7 +15,9 @@ LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(LINT, cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)})
+    return subprocess.run(
+        LINT, cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)}
+    )
 
 
 @pytest.fixture

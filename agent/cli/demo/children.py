@@ -15,7 +15,10 @@ from types import TracebackType
 
 from agent.errors import ScopeAgentError, Unreachable
 
-_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+if sys.platform == "win32":
+    _GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    _GROUP = 0
 
 
 def free_port() -> int:

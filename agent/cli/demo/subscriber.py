@@ -26,7 +26,7 @@ class Subscriber:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
         self._client.on_connect = lambda client, *_: client.subscribe(self._filter, qos=1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _client, _data, message: self._take(message.topic, message.payload)
+        self._client.on_message = lambda _client, _data, message: self._take(message.topic, bytes(message.payload))
 
     def __enter__(self) -> Subscriber:
         try:

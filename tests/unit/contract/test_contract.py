@@ -18,8 +18,9 @@ from agent.contract.topics import Topics
 from agent.errors import Damaged, Misconfigured, Rejected
 
 MEMBER = st.lists(
-    st.text(st.characters(blacklist_characters="/\\\x7f", blacklist_categories=("C",)), min_size=1, max_size=20)
-    .filter(lambda level: level not in (".", "..") and level[1:2] != ":"),
+    st.text(st.characters(blacklist_characters="/\\\x7f", blacklist_categories=("C",)), min_size=1, max_size=20).filter(
+        lambda level: level not in (".", "..") and level[1:2] != ":"
+    ),
     min_size=1,
     max_size=4,
 ).map("/".join)
@@ -43,7 +44,9 @@ def test_what_is_no_slug(name: str) -> None:
 
 
 def test_the_dataset_path_of_the_contract() -> None:
-    path = layout.dataset_path("lab", "scope", "my cells/1", 1_700_000_000_000_000_000, "00000000-0000-7000-8000-0000deadbeef")
+    path = layout.dataset_path(
+        "lab", "scope", "my cells/1", 1_700_000_000_000_000_000, "00000000-0000-7000-8000-0000deadbeef"
+    )
     assert path == "lab/scope/2023/11/14/221320_my-cells-1_deadbeef"
     assert layout.check_dataset_path(path) == path
 
@@ -54,7 +57,9 @@ def test_a_forged_dataset_path_is_rejected(path: str) -> None:
         layout.check_dataset_path(path)
 
 
-@pytest.mark.parametrize("path", ["", "/a", "a//b", "../a", "a/../b", "a\\b", "C:/a", "a\nb", "a\0b", "a/" + "x" * 1024])
+@pytest.mark.parametrize(
+    "path", ["", "/a", "a//b", "../a", "a/../b", "a\\b", "C:/a", "a\nb", "a\0b", "a/" + "x" * 1024]
+)
 def test_a_forged_member_is_rejected(path: str) -> None:
     with pytest.raises(Rejected):
         layout.check_member(path)
@@ -62,6 +67,11 @@ def test_a_forged_member_is_rejected(path: str) -> None:
 
 @given(st.dictionaries(MEMBER, st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=20))
 def test_a_manifest_comes_back_as_it_was(hashes: dict[str, str]) -> None:
+    assert manifest.parse(manifest.render(hashes)) == hashes
+
+
+def test_a_name_with_a_line_separator_of_unicode_is_one_line() -> None:
+    hashes = {"data/a\u2028b\u2029c": "0" * 64}
     assert manifest.parse(manifest.render(hashes)) == hashes
 
 

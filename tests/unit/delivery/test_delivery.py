@@ -120,9 +120,7 @@ def test_delivering_again_changes_nothing(facility, target, outbox, tmp_path) ->
     assert before == after
 
 
-def test_an_interrupted_upload_goes_on_where_it_stopped_after_both_sides_restarted(
-    facility, outbox, tmp_path
-) -> None:
+def test_an_interrupted_upload_goes_on_where_it_stopped_after_both_sides_restarted(facility, outbox, tmp_path) -> None:
     source = tmp_path / "big.bin"
     source.write_bytes(os.urandom(6 << 20))
     queued(outbox, source)

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from lxml import etree
 
-from agent.document import Context, Documents, build
+from agent.document import Context, Documents, build, seal
 from agent.document.annotate import blocks, plan
 from agent.document.embed import BUDGET
 from agent.snapshot import Profile, load_profile, take
@@ -204,6 +204,33 @@ def test_nothing_known_is_a_valid_document_too(schema: etree.XMLSchema, tiff_run
     assert b"PhysicalSize" not in made.ome_xml
     assert made.record.hardware.components == []
     assert "Not known: make and model of the microscope, the objective, the detector" in made.methods
+
+
+def test_hostile_names_and_values_stay_valid(schema: etree.XMLSchema, tiff_run: Recorded, tmp_path: Path) -> None:
+    path = tmp_path / "instrument.toml"
+    path.write_text(
+        """
+        [microscope]
+        model = "<&>\\u0000\\u0007"
+        [light."White Light Shutter"]
+        source = "Laser"
+        wavelength_nm = 0
+        settings = {attenuation = 90}
+        [objective.Objective."Nikon 10X S Fluor"]
+        na = {prop = "Label"}
+        [filter.Emission."Chroma-HQ535"]
+        role = "emission"
+        cut_on_nm = -5
+        """
+    )
+    marks = {"user": "A\x00 \ud800 <b>", "sample": "]]>"}
+    acquisition = dataclasses.replace(tiff_run.acquisition, name='"<\x01>\udcff', marks=marks)
+    run = dataclasses.replace(tiff_run, acquisition=acquisition)
+    made = documents(run, load_profile(path))
+    assert errors(schema, made.ome_xml) == []
+    assert all(errors(schema, text) == [] for text in made.embedded.values())
+    assert made.record.model_dump_json()
+    assert json.loads(seal(made.record, made.crate, [])["acquisition.json"])["session"]["sample"]["value"] == "]]>"
 
 
 def test_uncalibrated_means_no_physical_size(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_nothing_known_is_nearly_everything_missing(tiff_run: Recorded) -> None:
 
 
 def test_record_reads_back_and_counts(made: Documents, tiff_run: Recorded) -> None:
-    sealed = seal(made, entries())
+    sealed = seal(made.record, made.crate, entries())
     record = Record.model_validate_json(sealed["acquisition.json"])
     assert [file.path for file in record.files] == sorted(file.path for file in entries())
     assert record.planes.count == 24
@@ -116,7 +116,7 @@ def test_dropped_frames_are_counted_only_in_completed_runs(tiff_run: Recorded) -
 
 
 def test_crate_is_read_by_rocrate(made: Documents, tmp_path: Path) -> None:
-    sealed = seal(made, entries())
+    sealed = seal(made.record, made.crate, entries())
     (tmp_path / "ro-crate-metadata.json").write_bytes(sealed["ro-crate-metadata.json"])
     for path in [*(file.path for file in entries()), "acquisition.json"]:
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ def test_crate_is_read_by_rocrate(made: Documents, tmp_path: Path) -> None:
 
 
 def test_every_entity_that_is_named_is_there(made: Documents) -> None:
-    graph = json.loads(seal(made, entries())["ro-crate-metadata.json"])["@graph"]
+    graph = json.loads(seal(made.record, made.crate, entries())["ro-crate-metadata.json"])["@graph"]
     known = {entity["@id"] for entity in graph}
     assert len(known) == len(graph)
     for entity in graph:
@@ -150,7 +150,7 @@ def test_every_entity_that_is_named_is_there(made: Documents) -> None:
 
 
 def test_same_input_same_seal(made: Documents) -> None:
-    assert seal(made, entries()) == seal(made, list(reversed(entries())))
+    assert seal(made.record, made.crate, entries()) == seal(made.record, made.crate, list(reversed(entries())))
 
 
 def test_methods_say_what_was_done(made: Documents) -> None:

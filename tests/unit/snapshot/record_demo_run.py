@@ -19,8 +19,12 @@ def main(spool: str, output: str, sequence: str, settings: str = "[]") -> None:
     core.setDeviceAdapterSearchPaths([str(mm_test_adapters.device_adapter_path())])
     core.loadSystemConfiguration(str(Path(mm_test_adapters.device_adapter_path()) / "MMConfig_demo.cfg"))
     attach(core, spool)
-    for device, name, value in json.loads(settings):
-        core.setProperty(device, name, value)
+    for one in json.loads(settings):
+        if len(one) == 4:  # a further device: label, library, name, ""
+            core.loadDevice(*one[:3])
+            core.initializeDevice(one[0])
+        else:
+            core.setProperty(*one)
     core.mda.run(useq.MDASequence(**json.loads(sequence)), output=output or None)
 
 

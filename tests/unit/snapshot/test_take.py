@@ -133,6 +133,31 @@ def test_presets_that_drive_different_devices_in_a_hardware_sequence(tmp_path: P
     assert "Filter:Emission.Chroma-HQ700" in snapshot.channels[1].components
 
 
+def test_two_cameras_are_two_channels(tmp_path: Path) -> None:
+    cameras = [
+        ["Camera2", "DemoCamera", "DCam", ""],
+        ["Both", "Utilities", "Multi Camera", ""],
+        ["Camera2", "PixelType", "16bit"],
+        ["Both", "Physical Camera 1", "Camera"],
+        ["Both", "Physical Camera 2", "Camera2"],
+        ["Core", "Camera", "Both"],
+    ]
+    run = record(tmp_path / "run", "", {"channels": [{"config": "DAPI"}, {"config": "FITC"}]}, cameras)
+    snapshot = snap(run)
+    assert [c.name for c in snapshot.channels] == ["DAPI Camera", "DAPI Camera2", "FITC Camera", "FITC Camera2"]
+    assert "Detector:Camera2" in snapshot.channels[1].components
+    assert "Detector:Camera" in snapshot.channels[2].components
+    assert list(snapshot.images[0].planes.the_c) == [0, 1, 2, 3]
+    assert snapshot.images[0].size == (512, 512, 1, 4, 1)
+    assert not any(c.device == "Both" for c in snapshot.components)
+
+
+def test_labels_that_look_the_same_as_identifiers(tiff_run: Recorded, tmp_path: Path) -> None:
+    text = '[objective.T."10x/0.3"]\nna = 0.3\n[objective.T."10x 0.3"]\nna = 0.3\n'
+    ids = [c.id for c in snap(tiff_run, profile(tmp_path, text)).components]
+    assert len(ids) == len(set(ids))
+
+
 def test_unknown_stays_unknown_without_a_profile(tiff_run: Recorded) -> None:
     snapshot = snap(tiff_run, Profile())
     assert snapshot.microscope == {}

@@ -35,6 +35,7 @@ from agent.testing.clock import HeldClock
 from agent.testing.target import MemoryTarget
 
 TOPICS = Topics("lab", "scope")
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 class ScriptedSource:
@@ -72,9 +73,7 @@ class Bench:
         candidates = Candidates(self.station, {str(self.watched): watch}, {})
         listen = Listen(self.station, [self.source], candidates, dict)
         candidates.running = listen.running
-        dispatch = Dispatch(
-            self.station, self.target, DeliverySettings(url="http://x", retry_first_s=1), lambda: False
-        )
+        dispatch = Dispatch(self.station, self.target, DeliverySettings(url="http://x", retry_first_s=1), lambda: False)
         journals = Journals(self.station, folder / "spool", 1 << 20)
         self.pipeline = Pipeline(self.station, listen, candidates, Settle(self.station), journals, dispatch)
 
@@ -277,7 +276,7 @@ def test_names_that_are_illegal_elsewhere_are_escaped_reversibly() -> None:
 
 def complete(bench: Bench) -> None:
     span = Span(str(bench.folder / "none"), 0, 5)
-    run = Acquisition("00-9", "hook:j:9", FoundBy.HOOK, "x", State.COMPLETE, 1, span=span)
+    run = Acquisition(ID, "hook:j:9", FoundBy.HOOK, "x", State.COMPLETE, 1, span=span)
     bench.outbox.save(replace(run, finished_ns=2))
 
 
@@ -298,7 +297,7 @@ def test_a_step_that_fails_in_an_unforeseen_way_is_postponed_then_rejected(
     monkeypatch.setattr("agent.pipeline.WORK", ((State.COMPLETE, bug),))
     complete(bench)
     bench.turn(20)
-    assert bench.outbox.get("00-9").attempts == 1
+    assert bench.outbox.get(ID).attempts == 1
     bench.turn(400)
-    assert bench.outbox.get("00-9").acquisition.state is State.REJECTED
-    assert bench.outbox.get("00-9").error == "ZeroDivisionError: a bug"
+    assert bench.outbox.get(ID).acquisition.state is State.REJECTED
+    assert bench.outbox.get(ID).error == "ZeroDivisionError: a bug"
