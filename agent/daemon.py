@@ -1,12 +1,10 @@
-"""The daemon: builds the stages, owns every thread, beats, drains and stops within five seconds."""
+"""The daemon: builds the stages, owns every thread, drains and stops within five seconds."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -14,12 +12,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from agent import __version__
-from agent.clock import Clock, SystemClock, iso
+from agent.clock import Clock, SystemClock
 from agent.config import Config, fingerprint
-from agent.contract.event import Progress, StatusData
 from agent.contract.topics import Topics
 from agent.delivery.facility import FacilityTarget
 from agent.document import Context
+from agent.heart import Heart
 from agent.hook import default_spool
 from agent.lock import FolderLock
 from agent.outbox import Outbox
@@ -35,13 +33,11 @@ from agent.steps.listen import Listen
 from agent.steps.settle import Settle
 from agent.steps.station import Station
 from agent.supervisor import Supervisor
-from agent.telemetry import announce
 from agent.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
 STOP_S = 4.5
-_HEARTBEAT_S = 10.0
 
 
 class Daemon:
@@ -52,9 +48,6 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
         self._supervisor = Supervisor(self._clock)
-        self._status: StatusData | None = None
-        self._began_ns = self._clock.now_ns()
-        self._beat_at = 0.0
         self.topics = Topics(config.site, config.instrument, *([config.mqtt.prefix] if config.mqtt else []))
 
     def stop(self) -> None:
@@ -91,6 +84,7 @@ class Daemon:
     ) -> None:
         sources = self._sources(station.outbox)
         pipeline = self._pipeline(station, target, sources)
+        heart = Heart(station, pipeline.listen, publisher, self._config.state, self._supervisor.problems)
         with _started(sources):
             try:
                 if publisher:
@@ -102,13 +96,13 @@ class Daemon:
                 if ready:
                     ready()
                 while not self._stop.is_set():
-                    self._beat(station, pipeline, publisher)
+                    heart.beat()
                     self._clock.wait(self._stop, 1.0)
             finally:
-                self._drain(station)
+                heart.stop()
+                self._drain()
 
-    def _drain(self, station: Station) -> None:
-        self._announce(station, StatusData(state="offline", agent=__version__))
+    def _drain(self) -> None:
         left = self._supervisor.stop(STOP_S)
         for name in left:
             log.warning("%s did not stop in time; nothing is lost", name, extra={"action": "stop.late"})
@@ -133,53 +127,6 @@ class Daemon:
         dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
         return Pipeline(station, listen, candidates, Settle(station), journals, dispatch)
-
-    # Signs of life
-
-    def _beat(self, station: Station, pipeline: Pipeline, publisher: Publisher | None) -> None:
-        counts = station.outbox.counts()
-        queue = sum(n for state, n in counts.items() if state.value not in ("verified", "released", "rejected"))
-        problems = self._supervisor.problems()
-        state = StatusData(
-            state="degraded" if problems else "online",
-            agent=__version__,
-            reasons=problems,
-            started_at=iso(self._began_ns),
-        )
-        if state != self._status:
-            self._announce(station, state)
-        current = pipeline.listen.current()
-        if publisher and (current or queue):
-            progress = Progress(
-                acquisition=current.id if current else None,
-                frames=current.frames if current else 0,
-                planned=current.plan.frames if current else None,
-                queue=queue,
-                bytes_left=station.outbox.bytes_left(),
-                disk_free=shutil.disk_usage(self._config.state).free,
-            )
-            publisher.progress(progress.model_dump_json().encode())
-        if self._clock.monotonic() >= self._beat_at:
-            self._beat_at = self._clock.monotonic() + _HEARTBEAT_S
-            broker = publisher.problem if publisher else "no broker is configured"
-            self._heartbeat({"broker": broker, "problems": problems, "queue": queue})
-
-    def _announce(self, station: Station, status: StatusData) -> None:
-        self._status = status
-        station.outbox.announce([announce.status(self.topics, status, self._clock.now_ns())])
-        station.wake()
-
-    def _heartbeat(self, said: dict[str, object]) -> None:
-        """What `scope-agent status` reads beside the outbox."""
-        path = self._config.state / "heartbeat.json"
-        beat = {"pid": os.getpid(), "version": __version__, "at": iso(self._clock.now_ns())}
-        beat["started_at"] = iso(self._began_ns)
-        making = path.with_suffix(".making")
-        try:
-            making.write_text(json.dumps(beat | said), encoding="utf-8")
-            making.replace(path)
-        except OSError as error:
-            log.warning("heartbeat: %s", error, extra={"action": "heartbeat"})
 
 
 @contextlib.contextmanager

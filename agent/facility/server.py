@@ -21,6 +21,8 @@ class FacilityServer(uvicorn.Server):
     def __init__(self, app: FastAPI, ready: Callable[[int], None], stop: threading.Event) -> None:
         config = uvicorn.Config(
             app,
+            # The other parser, httptools, takes headers of any length; this one refuses them.
+            http="h11",
             log_config=None,
             access_log=False,
             server_header=False,

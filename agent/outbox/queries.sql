@@ -27,6 +27,10 @@ SELECT * FROM acquisitions ORDER BY started_ns DESC LIMIT :limit;
 -- count_by_state
 SELECT state, count(*) AS n FROM acquisitions GROUP BY state;
 
+-- queue
+-- Acquisitions that are not at their end; answered from a partial index, however many are finished.
+SELECT count(*) AS n FROM acquisitions WHERE state NOT IN ('verified', 'released', 'rejected');
+
 -- postpone
 -- A try failed: remember why, and when to try again.
 UPDATE acquisitions SET attempts = attempts + 1, next_at_ns = :next_at_ns, error = :error WHERE id = :id;

@@ -98,6 +98,10 @@ class Outbox:
         """How many acquisitions are in each state."""
         return {State(row["state"]): row["n"] for row in self._rows("count_by_state")}
 
+    def queue(self) -> int:
+        """How many acquisitions are still on their way."""
+        return int(self._rows("queue")[0]["n"])
+
     def postpone(self, acquisition_id: str, next_at_ns: int, error: str) -> None:
         """A try failed: try again at `next_at_ns`."""
         with self._transaction():

@@ -11,6 +11,7 @@ CREATE TABLE acquisitions (
     error TEXT                            -- the last failure, one line
 ) WITHOUT ROWID;
 CREATE INDEX acquisitions_by_state ON acquisitions (state, next_at_ns);
+CREATE INDEX acquisitions_open ON acquisitions (state) WHERE state NOT IN ('verified', 'released', 'rejected');
 
 -- One row a file of a dataset. `source` is read only, never written.
 CREATE TABLE files (
@@ -30,6 +31,7 @@ CREATE TABLE files (
     PRIMARY KEY (acquisition_id, target)
 ) WITHOUT ROWID;
 CREATE INDEX files_by_source ON files (source);
+CREATE INDEX files_to_send ON files (state, size) WHERE state IN ('pending', 'claimed');
 
 -- Every event ever announced, in order. `sequence` has no gaps.
 CREATE TABLE events (

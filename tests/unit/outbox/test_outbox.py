@@ -65,6 +65,16 @@ def test_state_is_searched_newest_first_and_postponed_ones_wait(outbox: Outbox) 
     assert [(entry.acquisition.id, entry.attempts, entry.error) for entry in due][1] == ("0000-2", 1, "no network")
 
 
+def test_the_queue_counts_what_is_on_its_way(outbox: Outbox) -> None:
+    for number, state in enumerate(State):
+        outbox.save(acquisition(number, state=state))
+    assert outbox.queue() == len(State) - 3
+    plan = outbox._connection.execute(f"EXPLAIN QUERY PLAN {statements()['queue']}").fetchall()
+    assert "acquisitions_open" in str(plan)
+    plan = outbox._connection.execute(f"EXPLAIN QUERY PLAN {statements()['bytes_left']}").fetchall()
+    assert "files_to_send" in str(plan)
+
+
 def test_a_move_clears_the_failure_but_a_save_in_the_same_state_does_not(outbox: Outbox) -> None:
     outbox.save(acquisition(state=State.QUEUED))
     outbox.postpone("0000-1", 50, "no network")

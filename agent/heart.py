@@ -1,0 +1,98 @@
+"""Signs of life: status when it changes, progress once a second while there is something to say, a heartbeat file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent import __version__
+from agent.clock import iso
+from agent.contract.event import Progress, StatusData
+from agent.steps.listen import Listen
+from agent.steps.station import Station
+from agent.telemetry import announce
+from agent.telemetry.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+_FILE_EVERY_S = 10.0
+
+
+@dataclass(slots=True)
+class Heart:
+    """Owned by the daemon's main thread, which calls `beat` once a second."""
+
+    station: Station
+    listen: Listen
+    publisher: Publisher | None
+    state: Path
+    problems: Callable[[], list[str]]
+    _began_ns: int = field(init=False)
+    _status: StatusData | None = None
+    _busy: bool = False
+    _file_due: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began_ns = self.station.clock.now_ns()
+
+    def beat(self) -> None:
+        """Say what has changed."""
+        problems = self.problems()
+        queue = self.station.outbox.queue()
+        self._say(
+            StatusData(
+                state="degraded" if problems else "online",
+                agent=__version__,
+                reasons=problems,
+                started_at=iso(self._began_ns),
+            )
+        )
+        self._progress(queue)
+        now = self.station.clock.monotonic()
+        if now >= self._file_due:
+            self._file_due = now + _FILE_EVERY_S
+            broker = self.publisher.problem if self.publisher else "no broker is configured"
+            self._write({"broker": broker, "problems": problems, "queue": queue})
+
+    def stop(self) -> None:
+        """The last status: offline, on purpose."""
+        self._say(StatusData(state="offline", agent=__version__))
+
+    def _say(self, status: StatusData) -> None:
+        if status != self._status:
+            self._status = status
+            topics, now = self.station.topics, self.station.clock.now_ns()
+            self.station.outbox.announce([announce.status(topics, status, now)])
+            self.station.wake()
+
+    def _progress(self, queue: int) -> None:
+        """Once a second while busy, and once more when it is over."""
+        current = self.listen.current()
+        was_busy, self._busy = self._busy, bool(current or queue)
+        if self.publisher is None or not (self._busy or was_busy):
+            return
+        progress = Progress(
+            acquisition=current.id if current else None,
+            frames=current.frames if current else 0,
+            planned=current.plan.frames if current else None,
+            queue=queue,
+            bytes_left=self.station.outbox.bytes_left(),
+            disk_free=shutil.disk_usage(self.state).free,
+        )
+        self.publisher.progress(progress.model_dump_json().encode())
+
+    def _write(self, said: dict[str, object]) -> None:
+        """What `scope-agent status` reads beside the outbox."""
+        path = self.state / "heartbeat.json"
+        beat = {"pid": os.getpid(), "version": __version__, "at": iso(self.station.clock.now_ns())}
+        making = path.with_suffix(".making")
+        try:
+            making.write_text(json.dumps(beat | {"started_at": iso(self._began_ns)} | said), encoding="utf-8")
+            making.replace(path)
+        except OSError as error:
+            log.warning("heartbeat: %s", error, extra={"action": "heartbeat"})
