@@ -19,6 +19,8 @@ POLL_BYTES = 4 << 20
 """Read in one poll, of all journals together."""
 PROBE_S = 1.0
 """How often a journal that is quiet is asked whether its writer lives."""
+DEAD_S = 2.0
+"""How long the lock must be found free: a writer holds it a moment after it made the file, not at once."""
 VANISHED_S = 30.0
 """How long the journal of a running acquisition may be missing before the run counts as aborted."""
 
@@ -39,6 +41,7 @@ class JournalSource:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._tails: dict[str, Tail] = {}
         self._probed: dict[str, float] = {}
+        self._free: dict[str, float] = {}
         self._away: dict[str, str] = {}
         self._missing: dict[str, float] = {}
 
@@ -59,6 +62,9 @@ class JournalSource:
             tail = self._tails.get(name)
             if tail is None:
                 tail = self._tails[name] = Tail(self.spool / name, self._offset(name))
+            if tail.ended and self._due(name) and tail.grew():
+                # Its writer took the lock late, or a killed one's last words reached the disk late.
+                tail.ended = False
             if not tail.ended and budget > 0:
                 before = tail.position
                 events.extend(self._follow(name, tail, budget))
@@ -96,13 +102,23 @@ class JournalSource:
     def _follow(self, name: str, tail: Tail, budget: int) -> list[SourceEvent]:
         try:
             events = tail.read(budget)
-            if not events and self._due(name) and not writer_lives(tail.path):
+            if events:
+                self._free.pop(name, None)
+            elif self._due(name) and self._is_dead(name, tail):
                 # What the writer wrote between the reading and its end.
                 events = tail.read(budget) or tail.abandon()
         except OSError as error:
             return self._lost(name, error)
         self._away.pop(name, None)
         return events
+
+    def _is_dead(self, name: str, tail: Tail) -> bool:
+        """Whether the lock was free at every probe for a while."""
+        if writer_lives(tail.path):
+            self._free.pop(name, None)
+            return False
+        now = self._clock.monotonic()
+        return now - self._free.setdefault(name, now) >= DEAD_S
 
     def _due(self, name: str) -> bool:
         now = self._clock.monotonic()

@@ -133,6 +133,13 @@ class Tail:
                 events.append(RunProgress(run.origin, run.at_ns, run.frames))
         return events
 
+    def grew(self) -> bool:
+        """Whether the file is longer than what was read of it; False when it is gone."""
+        try:
+            return self.path.stat().st_size > self.position
+        except OSError:
+            return False
+
     def abandon(self) -> list[SourceEvent]:
         """The writer or the file is gone and every whole line read: what was on is aborted.
 

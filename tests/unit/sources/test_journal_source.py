@@ -129,6 +129,8 @@ def test_a_dead_writers_run_is_aborted_with_what_was_written(writer, tmp_path):
     with path.open("ab") as file:
         file.write(b'{"n":5,"t":')  # torn by the death
     clock.now += 1.1
+    assert source.poll() == []  # a lock may be free for a moment
+    clock.now += 2
     (end,) = source.poll()
     assert (end.reason, end.frames) == (FinishReason.ABORTED, 3)
     assert source.durable_offsets() == {path.name: path.stat().st_size}
@@ -272,3 +274,36 @@ def test_a_start_of_another_shape_is_still_a_run(writer, tmp_path, odd):
     started, end = JournalSource(tmp_path).poll()
     assert isinstance(started, RunStarted)
     assert len(read_run(end.span).frames) == 1
+
+
+def test_a_writer_that_takes_its_lock_late_is_heard(tmp_path):
+    """The file exists a moment before its lock does: a probe in between must not silence it for good."""
+    elsewhere = Writer(tmp_path / "elsewhere")
+    elsewhere.start()
+    lines = elsewhere.flush().read_bytes()
+    elsewhere.journal.close()
+    clock, path = HandClock(), tmp_path / "1-2-late.jsonl"
+    path.touch()
+    source = JournalSource(tmp_path, {}, clock)
+    for _ in range(10):
+        assert source.poll() == []
+        clock.now += 1
+    path.write_bytes(lines)
+    clock.now += 1
+    assert [type(event).__name__ for event in source.poll()] == ["RunStarted"]
+
+
+def test_a_lock_that_is_free_for_a_moment_aborts_nothing(writer, tmp_path):
+    clock = HandClock()
+    source = JournalSource(tmp_path, {}, clock)
+    writer.start()
+    path = writer.flush()
+    source.poll()
+    fcntl = pytest.importorskip("fcntl", reason="flock is how the lock is held on POSIX")
+    clock.now += 1.5
+    fcntl.flock(writer.journal._file._fd, fcntl.LOCK_UN)
+    assert source.poll() == []
+    fcntl.flock(writer.journal._file._fd, fcntl.LOCK_EX)
+    clock.now += 1.5
+    assert source.poll() == []
+    assert writer_lives(path)
