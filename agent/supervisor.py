@@ -13,16 +13,19 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
+_RECOVERY_S = 10.0
 
 
 @dataclass(slots=True)
 class Duty:
-    """A thread: `body` runs until its stop event is set. `problem` is why it fails now, None while it works."""
+    """A thread: `body` runs until its stop event is set. `problem` is why it failed last."""
 
     name: str
     body: Callable[[threading.Event], None]
     stop: threading.Event = field(default_factory=threading.Event)
     problem: str | None = None
+    well_at: float = 0.0
+    """When it counts as recovered if nothing fails until then."""
     thread: threading.Thread | None = None
 
 
@@ -52,8 +55,9 @@ class Supervisor:
         return self.start(name, body)
 
     def problems(self) -> list[str]:
-        """What fails now, one line a duty."""
-        return [f"{duty.name}: {duty.problem}" for duty in self._duties if duty.problem]
+        """What fails now, or failed a moment ago, one line a duty."""
+        now = self._clock.monotonic()
+        return [f"{duty.name}: {duty.problem}" for duty in self._duties if duty.problem and now < duty.well_at]
 
     def ask_to_stop(self) -> None:
         """Tell every duty but the first started, which outlives the others, that it is time."""
@@ -81,7 +85,6 @@ class Supervisor:
                 log.exception("%s failed", duty.name, extra={"action": "duty.failed"})
                 if self._clock.monotonic() - began > _LONGEST_PAUSE_S:
                     pause = _FIRST_PAUSE_S
+                duty.well_at = self._clock.monotonic() + pause + _RECOVERY_S
                 self._clock.wait(duty.stop, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
-            else:
-                duty.problem = None

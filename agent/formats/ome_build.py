@@ -42,6 +42,16 @@ _LENGTHS = {
     "inch": "in",
 }
 
+MAX_CHANNELS = 10_000
+"""More are a damaged header; a spectral image has hundreds."""
+
+
+def channel_range(count: int) -> range:
+    """The numbers of so many channels. Raises ValueError where a damaged header claims millions."""
+    if not 0 < count <= MAX_CHANNELS:
+        raise ValueError(f"{count} channels are no image")
+    return range(count)
+
 
 def pixel_type(dtype: str) -> str | None:
     """OME pixel type of a numpy or Zarr data type name; None where OME has none."""
@@ -68,19 +78,26 @@ def image(
     samples: int = 1,
     planes: Sequence[Mapping[str, Any]] = (),
     date: datetime | str | None = None,
+    significant_bits: int | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Image:
     """Image `number`: `sizes` by axis letter, `steps` as (length, OME unit) by axis, `pixels` an OME type.
 
     `channels` and `planes` hold ome-types fields; there are `sizes["c"]` channels of `samples` values each.
+    `more` are further ome-types fields of the image (description, objective settings and so on).
     Raises ValueError when the facts cannot be an image.
     """
     from ome_types import model
 
     fields: dict[str, Any] = {f"size_{axis}": sizes.get(axis, 1) for axis in "xyzt"}
     count = sizes.get("c", 1)
+    if not 0 < count * samples <= MAX_CHANNELS:
+        raise ValueError(f"{count} channels of {samples} samples are no image")
     for axis, (step, unit) in (steps or {}).items():
         if step > 0:
             fields |= {f"physical_size_{axis}": step, f"physical_size_{axis}_unit": unit}
+    if significant_bits:
+        fields["significant_bits"] = significant_bits
     if increment_s:
         fields["time_increment"] = increment_s
     said = [*channels[:count], *[{}] * (count - len(channels))]
@@ -98,4 +115,4 @@ def image(
         **fields,
     )
     when: dict[str, Any] = {"acquisition_date": date} if date else {}
-    return model.Image(id=f"Image:{number}", name=name, pixels=built, **when)
+    return model.Image(id=f"Image:{number}", name=name, pixels=built, **when, **(more or {}))

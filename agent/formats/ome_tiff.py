@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _TIFF_NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
-_COMPANION = ".companion.ome"
+_DOCUMENTS = (".companion.ome", ".ome.xml", ".ome")
+"""Names of OME-XML that stands beside its files or alone."""
 _TEXT_PIECE = 1 << 16
 _MAX_SET = 100_000
 
@@ -41,14 +42,14 @@ def _files(path: Path) -> ome_xml.Files:
 
 
 def _is_companion(path: Path) -> bool:
-    return path.name.lower().endswith(_COMPANION)
+    return path.name.lower().endswith(_DOCUMENTS)
 
 
 def _is_ome_text(head: str) -> bool:
     return "<OME" in head or ":OME" in head
 
 
-def _beside(folder: Path, name: str) -> Path | None:
+def beside(folder: Path, name: str) -> Path | None:
     """The file that a document names, never one outside its own folder; writers store absolute paths too."""
     pure = PureWindowsPath(name) if "\\" in name or PureWindowsPath(name).drive else PurePosixPath(name)
     if pure.is_absolute() or pure.drive:
@@ -64,8 +65,6 @@ class OmeTiff:
     name = "ome-tiff"
 
     def matches(self, path: Path) -> bool:
-        if _is_companion(path):
-            return True
         try:
             found = tiff_layout.layout(path, max_ifds=1)
             if found.first:
@@ -83,7 +82,7 @@ class OmeTiff:
 
     def _of_master(self, path: Path, said: ome_xml.Files) -> Dataset:
         """A file that only holds pixels: the set is what its metadata file says."""
-        master = _beside(path.parent, said.metadata_file)
+        master = beside(path.parent, said.metadata_file)
         if master is None or not master.is_file():
             name = said.metadata_file if master is None else master.name
             return Dataset(self.name, path, path.parent, (path,), (name,))
@@ -99,7 +98,7 @@ class OmeTiff:
             present[main] = None
         for name, uuid in list(said.names.items())[:_MAX_SET]:
             # A set of one file that was renamed still means itself.
-            target = main if len(said.names) == 1 and uuid == said.uuid else _beside(folder, name)
+            target = main if len(said.names) == 1 and uuid == said.uuid else beside(folder, name)
             if target is not None and target.is_file() and not target.is_symlink():
                 present[target] = None
             else:
@@ -233,7 +232,7 @@ def _name_files(dataset: Dataset, root: _Element) -> None:
             uuid.text = root.get("UUID")
             uuid.set("FileName", relative)
             continue
-        named = _beside(dataset.root, uuid.get("FileName", ""))
+        named = beside(dataset.root, uuid.get("FileName", ""))
         if single:
             uuid.set("FileName", relative)
         elif named is not None:

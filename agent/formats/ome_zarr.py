@@ -7,6 +7,7 @@ fill value need not be stored, so missing chunks prove nothing: then quiet time 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from agent.formats import zarr_layout
 from agent.formats.ome_zarr_metadata import multiscales, read
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.zarr_layout import Array, Tree
+
+_ROOTS = ("zarr.json", ".zattrs")
 
 
 class OmeZarr:
@@ -70,7 +73,10 @@ class OmeZarr:
         return None if None in counts else sum(count or 0 for count in counts)
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        return read(dataset.main, zarr_layout.tree(dataset.main))
+        found = zarr_layout.tree(dataset.main)
+        top = dataset.main
+        texts = {f"{top.name}/{name}": (top / name).read_bytes() for name in _ROOTS if name in found.files}
+        return replace(read(top, found), texts=texts)
 
 
 def _join(*parts: str) -> str:

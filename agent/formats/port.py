@@ -55,6 +55,8 @@ class Metadata:
     """One line each; the file is delivered all the same."""
     notes: tuple[str, ...] = ()
     """What was left out on purpose, one line each."""
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """Small files that may be delivered with our part in them, by dataset-relative name (root JSON of OME-Zarr)."""
 
 
 class Format(Protocol):

@@ -28,7 +28,10 @@ class Tiff:
                 head = file.read(4)
         except OSError:
             return False
-        return head in tiff_layout.MAGIC or (not head and path.name.lower().endswith(_SUFFIXES))
+        if head in tiff_layout.MAGIC:
+            return True
+        begun = any(magic.startswith(head) for magic in tiff_layout.MAGIC)
+        return begun and path.name.lower().endswith(_SUFFIXES)
 
     def dataset(self, path: Path) -> Dataset:
         return Dataset(self.name, path, path.parent, (path,))
@@ -46,10 +49,12 @@ class Tiff:
         if found.verdict.state is not Wholeness.WHOLE:
             return Metadata(errors=(f"{dataset.main.name}: {found.verdict.reason}",))
         software = tiff_layout.text(dataset.main, found, tiff_layout.SOFTWARE, 4096).strip()
-        return _read(dataset.main, found.planes, {"TIFF Software": software} if software else {})
+        # Where thumbnails or a pyramid lie between the planes, their place in the file is not their number.
+        plain = found.ifds == found.planes
+        return _read(dataset.main, found.planes, {"TIFF Software": software} if software else {}, plain=plain)
 
 
-def _read(path: Path, planes: int, software: dict[str, str]) -> Metadata:
+def _read(path: Path, planes: int, software: dict[str, str], *, plain: bool) -> Metadata:
     """tifffile raises anything on odd files (eight kinds were counted): each becomes one line."""
     import tifffile
 
@@ -59,11 +64,23 @@ def _read(path: Path, planes: int, software: dict[str, str]) -> Metadata:
             for name in _VENDOR:
                 if value := getattr(tiff, name):
                     vendor[name] = jsonable(value)
-            return Metadata(_ome(path, tiff, planes), software, vendor)
+            if description := str(tiff.pages.first.aspage().description):
+                vendor.setdefault("ImageDescription", description)
+            return Metadata(_addressed(_ome(path, tiff, planes), planes if plain else 0), software, vendor)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001
         return Metadata(software=software, errors=(f"{path.name}: tifffile cannot read it: {error}",))
+
+
+def _addressed(ome: OME | None, planes: int) -> OME | None:
+    """With the place of the planes in the file, where it is sure."""
+    from ome_types.model import TiffData
+
+    if ome is not None and planes:
+        pixels = ome.images[0].pixels
+        pixels.metadata_only, pixels.tiff_data_blocks = None, [TiffData(ifd=0, plane_count=planes)]
+    return ome
 
 
 def _ome(path: Path, tiff: TiffFile, planes: int) -> OME | None:

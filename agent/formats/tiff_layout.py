@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -81,15 +81,21 @@ class Layout:
     verdict: Verdict = _WHOLE
 
 
-def layout(path: Path, max_ifds: int | None = None) -> Layout:
-    """Follow the chain of a TIFF file. Of the first `max_ifds` only the headers are read. Raises OSError only."""
+Visit = Callable[[BinaryIO, Layout, dict[int, Tag]], None]
+
+
+def layout(path: Path, max_ifds: int | None = None, visit: Visit | None = None) -> Layout:
+    """Follow the chain of a TIFF file. Of the first `max_ifds` only the headers are read. Raises OSError only.
+
+    `visit` sees the tags of every IFD of the chain whose data is there; it may raise TroubleError.
+    """
     with path.open("rb") as file:
         found = Layout(os.fstat(file.fileno()).st_size)
         try:
             first = _header(file, found)
             if first == 0:
                 raise TroubleError(Wholeness.GROWING, "the file has a header and no image yet")
-            _chain(file, found, first, max_ifds)
+            _chain(file, found, first, max_ifds, visit)
         except TroubleError as trouble:
             found.verdict = trouble.verdict
         else:
@@ -115,7 +121,7 @@ def _header(file: BinaryIO, found: Layout) -> int:
     return int(struct.unpack_from(found.byteorder + "Q", head, 8)[0])
 
 
-def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None) -> None:
+def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None, visit: Visit | None) -> None:
     seen: set[int] = set()
     offset = first
     while offset and (max_ifds is None or found.ifds < max_ifds):
@@ -133,6 +139,8 @@ def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None) -> N
         reduced = tags.get(_SUBFILE)
         if reduced is None or not _first_value(file, found, reduced) & 1:
             found.planes += 1
+        if visit is not None:
+            visit(file, found, tags)
         for sub in _numbers(file, found, tags.get(_SUB_IFDS)):
             if sub not in seen:
                 seen.add(sub)
@@ -163,7 +171,8 @@ def _ifd(file: BinaryIO, found: Layout, offset: int) -> tuple[dict[int, Tag], in
             at = int(struct.unpack_from(found.byteorder + ("Q" if wide else "I"), raw, i * entry + place)[0])
             _inside(at, size, found, f"header values of image {found.ifds} lie behind the end of the file")
             found.end = max(found.end, at + size)
-        tags[code] = Tag(kind, values, at, size)
+        # Micro-Manager writes a second description for ImageJ behind the OME-XML: the first one counts.
+        tags.setdefault(code, Tag(kind, values, at, size))
     return tags, int(struct.unpack_from(found.byteorder + ("Q" if wide else "I"), raw, count * entry)[0])
 
 
@@ -258,3 +267,16 @@ def text(path: Path, found: Layout, code: int, limit: int = 1 << 20) -> str:
     with path.open("rb") as file:
         raw = b"".join(text_chunks(file, found, code, limit))
     return raw.rstrip(b"\0").decode("utf-8", errors="replace")
+
+
+def short(path: Path, found: Layout, code: int) -> int | None:
+    """The first integer of a tag of the first IFD; None when there is none."""
+    tag = found.first.get(code)
+    if tag is None:
+        return None
+    with path.open("rb") as file:
+        try:
+            values = _numbers(file, found, tag)
+        except TroubleError:
+            return None
+    return int(values[0]) if values else None

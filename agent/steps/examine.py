@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.formats import datasets_in, identify, planes_on_disk
+from agent.formats import datasets_written_to, identify, planes_on_disk
 from agent.formats.port import Dataset, Verdict, Wholeness
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
@@ -33,23 +33,13 @@ class Finding:
 
 def datasets_at(outputs: Sequence[str]) -> list[Dataset]:
     """The datasets that an acquisition said it writes; names like `x_p000.ome.tiff` are found for `x.ome.tiff`."""
-    paths = [path for output in outputs for path in _existing(Path(output))]
-    # A folder that was named beside the files in it may hold other runs too.
-    exact = [path for path in paths if not any(path in other.parents for other in paths)]
-    found = {dataset.main: dataset for path in exact for dataset in datasets_in(path)}
+    found = {one.main: one for output in outputs for one in datasets_written_to(Path(output)) if _own(output, outputs)}
     return list(found.values())
 
 
-def _existing(path: Path) -> list[Path]:
-    if path.exists():
-        return [path]
-    stem, dot, ending = path.name.partition(".")
-    return sorted(path.parent.glob(f"{_literal(stem)}_*{dot}{_literal(ending)}")) if path.parent.is_dir() else []
-
-
-def _literal(text: str) -> str:
-    """`text` for glob, with its own wildcards taken literally."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+def _own(output: str, outputs: Sequence[str]) -> bool:
+    """False for a folder that was named beside the files in it: it may hold other runs, too."""
+    return not any(Path(output) in Path(other).parents for other in outputs)
 
 
 def examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: int | None = None) -> Finding:
@@ -64,21 +54,34 @@ def examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: 
         return Finding(dataset, f"{len(dataset.missing)} announced files are missing: {', '.join(dataset.missing[:3])}")
     writers = [is_open_for_writing(file) for file in dataset.files]
     if True in writers:
+        for file, writing in zip(dataset.files, writers, strict=True):
+            if writing:
+                # Closing it changes nothing in it, but the next part may follow: it must rest anew.
+                quiet.note(str(file), None, now)
         return Finding(dataset, f"{dataset.files[writers.index(True)].name} is still open for writing")
     verdict = identify(dataset.main).is_whole(dataset)
     if verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED):
-        return Finding(dataset, verdict.reason, hopeless=_hopeless(verdict, writers))
+        over = frames is not None and _settled(dataset, quiet, now, quiet_s)
+        return Finding(dataset, verdict.reason, hopeless=_hopeless(verdict, writers, over=over))
     if verdict.state is Wholeness.UNKNOWN and not _settled(dataset, quiet, now, quiet_s):
         return Finding(dataset, f"nothing may change for {quiet_s:g} s: {verdict.reason}")
     planes = planes_on_disk(dataset)
     if frames is not None and planes is not None and planes != frames:
         return Finding(dataset, f"{planes} of {frames} planes are on disk", planes, None not in writers)
+    if frames is not None and _without_xml(dataset):
+        reason = f"{dataset.main.name} holds no OME-XML: its writer was still at it when the run was called finished"
+        return Finding(dataset, reason, planes, None not in writers)
     return Finding(dataset, "", planes)
 
 
-def _hopeless(verdict: Verdict, writers: list[bool | None]) -> bool:
-    """Damaged, and every file is known to have no writer that could still mend it."""
-    return verdict.state is Wholeness.DAMAGED and None not in writers
+def _without_xml(dataset: Dataset) -> bool:
+    """The name promises OME-XML and the file is a plain TIFF (a slow disk under ome-writers 0.3)."""
+    return dataset.format == "tiff" and dataset.main.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def _hopeless(verdict: Verdict, writers: list[bool | None], *, over: bool) -> bool:
+    """Every file is known to have no writer, and the content is damaged or the run long over."""
+    return (verdict.state is Wholeness.DAMAGED or over) and None not in writers
 
 
 def _settled(dataset: Dataset, quiet: Quiet, now: float, seconds: float) -> bool:

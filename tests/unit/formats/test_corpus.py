@@ -29,10 +29,10 @@ def copy(item, tmp_path):
     [
         ("ome-tiff/s_1_t_1_c_1_z_1.ome.tiff", "ome-tiff", 1),
         ("ome-tiff-multifile/tubhiswt-2D/tubhiswt_C1.ome.tif", "ome-tiff", 2),
-        ("imagej-tiff/xy_16bit__nuclei_high_dynamic_range.tif", "tiff", 1),
-        ("imagej-tiff/xyz_8bit__mitotic_plate_calibrated.tif", "tiff", 6),
-        ("sem-tiff/fei-sem-rbc.tif", "tiff", 1),
-        ("tem-tiff/olympus_SIS.tif", "tiff", 2),
+        ("imagej-tiff/xy_16bit__nuclei_high_dynamic_range.tif", "imagej-tiff", 1),
+        ("imagej-tiff/xyz_8bit__mitotic_plate_calibrated.tif", "imagej-tiff", 6),
+        ("sem-tiff/fei-sem-rbc.tif", "sem-tiff", 1),
+        ("tem-tiff/olympus_SIS.tif", "tem-tiff", 2),
         ("ome-zarr/WD1_15-02_WT_confocalonly/WD1_15-02_WT_confocalonly_segmented.zarr", "ome-zarr", 36),
     ],
 )

@@ -140,6 +140,21 @@ def test_a_growing_file_is_not_taken_before_it_rests(bench: Bench) -> None:
     assert [run.state for run in bench.all()] == [State.VERIFIED]
 
 
+def test_a_writer_that_pauses_with_the_file_open_must_rest_anew_when_it_closes(bench: Bench) -> None:
+    """The next part may follow: nothing changed in the file when it was closed, but its writer was there."""
+    path = bench.watched / "roll-1.raw"
+    with path.open("wb") as file:
+        file.write(b"x" * 100)
+        file.flush()
+        bench.see(path)
+        bench.turn(10)
+        assert bench.all() == []
+    bench.turn(1.5)
+    assert bench.all() == []
+    bench.turn(40)
+    assert len(bench.all()) == 1
+
+
 def test_a_damaged_file_is_delivered_flagged_when_patience_ends(bench: Bench) -> None:
     path = image(bench.watched / "cut.tif", planes=200)
     os.truncate(path, path.stat().st_size // 2)

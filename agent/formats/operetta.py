@@ -1,0 +1,195 @@
+"""PerkinElmer Operetta and Opera Phenix: `Images/Index.idx.xml` lists every image with its state, place and optics."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.formats import binary, many, ome_build, ome_xml
+from agent.formats.guarded import attempt, guarded
+from agent.formats.ome_xml import UnreadableError
+from agent.formats.parts import Parts, date, given, number, plane, positive
+from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.safe_xml import child, child_text, opening, stream, tree
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+    from ome_types import OME
+
+_INDEX = ("Index.idx.xml", "Index.xml")
+_UNITS = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "nm": 1e-3, "s": 1.0, "ms": 1e-3, "": 1.0}
+_MAX_FIELDS = 500
+
+
+class Operetta:
+    """A measurement."""
+
+    name = "operetta-phenix"
+
+    def matches(self, path: Path) -> bool:
+        if path.name in _INDEX:
+            return opening(path, "EvaluationInputData") is not None or not binary.head(path, 1)
+        return path.suffix.lower() in (".tif", ".tiff") and _index(path) is not None
+
+    def dataset(self, path: Path) -> Dataset:
+        index = path if path.name in _INDEX else (_index(path) or path)
+        files, missing = {index}, []
+        for name, _ in _listed(index)[0]:
+            target = index.parent / name
+            if target.is_file():
+                files.add(target)
+            else:
+                missing.append(name)
+        return Dataset(self.name, index, index.parent, tuple(sorted(files)), tuple(missing))
+
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        listed, error = _listed(dataset.main)
+        if error:
+            return binary.growing(error)
+        bad = [name for name, state in listed if state not in ("Ok", "OK", "")]
+        late = many.missing_verdict(dataset.missing, len(dataset.files)) or many.worst(many.tiffs(dataset.files))
+        if late is None and bad:
+            return Verdict(Wholeness.DAMAGED, f"the index calls {len(bad)} images not Ok: {bad[0]}")
+        return late or binary.whole(f"all {len(listed)} images of the index are there")
+
+    def planes_on_disk(self, dataset: Dataset) -> int | None:
+        """Images whose data is there."""
+        return many.planes(dataset.files)
+
+    def metadata(self, dataset: Dataset) -> Metadata:
+        return guarded(dataset.main, lambda: _read(dataset))
+
+
+def _index(path: Path) -> Path | None:
+    return next(
+        (
+            one
+            for name in _INDEX
+            if (one := path.with_name(name)).is_file() and opening(one, "EvaluationInputData") is not None
+        ),
+        None,
+    )
+
+
+def _listed(index: Path) -> tuple[list[tuple[str, str]], str]:
+    """(file, state) of every image, and why the index could not be read to its end."""
+    found = []
+    try:
+        for image in stream(index, "Image"):
+            name = child_text(image, "URL") or ""
+            if name and Path(name).name == name and "\\" not in name and ":" not in name:
+                found.append((name, child_text(image, "State") or ""))
+    except UnreadableError as error:
+        return found, str(error)
+    return found, ""
+
+
+def _value(image: _Element, name: str) -> float | None:
+    """A length in micrometres, a time in seconds, a wavelength in nanometres."""
+    one = child(image, name)
+    value = number(child_text(image, name))
+    if one is None or value is None:
+        return None
+    unit = one.get("Unit", "")
+    if name.endswith("Wavelength"):
+        return value if unit in ("nm", "") else value * _UNITS.get(unit, float("nan")) * 1e3
+    return value * _UNITS[unit] if unit in _UNITS else None
+
+
+def _read(dataset: Dataset) -> Metadata:
+    notes: list[str] = []
+    fields: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    first: dict[str, Any] = {}
+    for image in stream(dataset.main, "Image"):
+        if child(image, "URL") is None:
+            continue
+        said: dict[str, Any] = {str(one.tag).rpartition("}")[2]: one.text for one in image if isinstance(one.tag, str)}
+        said["_"] = {name: _value(image, name) for name in said if not name.startswith("_")}
+        if not first:
+            first = {"image": tree(image)}
+        where = (said.get("Row") or "", said.get("Col") or "", said.get("FieldID") or "")
+        if where in fields or len(fields) < _MAX_FIELDS:
+            fields.setdefault(where, []).append(said)
+        else:
+            notes.append(f"only the first {_MAX_FIELDS} fields are repeated here")
+    about = {name: text for name, text in _about(dataset.main).items() if text}
+    ome, errors = attempt(dataset.main, lambda: _ome(dataset, fields, about, notes))
+    return Metadata(ome, {}, {"operetta": about | first}, errors, tuple(dict.fromkeys(notes)))
+
+
+def _about(index: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in stream(index, "User", "InstrumentType", "PlateID", "MeasurementStartTime", "PlateTypeName", "Name"):
+        found.setdefault(str(one.tag).rpartition("}")[2], (one.text or "").strip())
+    return found
+
+
+def _ome(
+    dataset: Dataset, fields: dict[tuple[str, ...], list[dict[str, Any]]], about: dict[str, str], notes: list[str]
+) -> OME:
+    import tifffile
+
+    first = next(path for path in many.tiffs(dataset.files))
+    with tifffile.TiffFile(first) as tiff:
+        kind = ome_build.pixel_type(str(tiff.pages.first.aspage().dtype)) or ""
+    parts = Parts()
+    parts.name_microscope(about.get("InstrumentType"), "PerkinElmer")
+    few = sum(map(len, fields.values())) <= ome_xml.MAX_PLANES
+    if not few:
+        notes.append("the planes are too many to be repeated here, they stay in the index")
+    images = []
+    for index, ((row, column, place), planes) in enumerate(fields.items()):
+        name = f"{about.get('PlateID') or dataset.root.name}, row {row}, column {column}, field {place}"
+        images.append(_field(index, name, planes, kind, parts, few=few))
+    return parts.ome(images, about.get("User"))
+
+
+def _order(planes: list[dict[str, Any]], key: str) -> list[int]:
+    return sorted({int(one.get(key) or 0) for one in planes})
+
+
+def _field(index: int, name: str, planes: list[dict[str, Any]], kind: str, parts: Parts, *, few: bool) -> Any:
+    z, c, t = (_order(planes, key) for key in ("PlaneID", "ChannelID", "TimepointID"))
+    first = planes[0]["_"]
+    steps = {axis: (step, "µm") for axis in "xy" if (step := positive(first.get(f"ImageResolution{axis.upper()}")))}
+    heights = sorted({round(one["_"]["PositionZ"], 4) for one in planes if one["_"].get("PositionZ") is not None})
+    gaps = {round(b - a, 3) for a, b in pairwise(heights)}
+    if len(z) > 1 and len(gaps) == 1:
+        steps["z"] = (gaps.pop(), "µm")
+    began = [time for one in planes if (time := date(one.get("AbsTime"))) is not None]
+    image = ome_build.image(
+        index,
+        name,
+        {"x": int(first["ImageSizeX"]), "y": int(first["ImageSizeY"]), "z": len(z), "c": len(c), "t": len(t)},
+        kind,
+        steps=steps,
+        channels=[_channel(next(one for one in planes if int(one.get("ChannelID") or 0) == channel)) for channel in c],
+        planes=[_plane(one, z, c, t) for one in planes] if few else [],
+        date=min(began) if began and len({time.tzinfo is None for time in began}) == 1 else None,
+    )
+    image.objective_settings = parts.objective(
+        lens_na=positive(first.get("ObjectiveNA")), nominal_magnification=positive(first.get("ObjectiveMagnification"))
+    )
+    return image
+
+
+def _channel(said: dict[str, Any]) -> dict[str, Any]:
+    return given(
+        name=said.get("ChannelName"),
+        excitation_wavelength=positive(said["_"].get("MainExcitationWavelength")),
+        emission_wavelength=positive(said["_"].get("MainEmissionWavelength")),
+    )
+
+
+def _plane(said: dict[str, Any], z: list[int], c: list[int], t: list[int]) -> dict[str, Any]:
+    values = said["_"]
+    place = [values.get(f"Position{axis}") for axis in "XY"] + [values.get("AbsPositionZ")]
+    return plane(
+        z.index(int(said.get("PlaneID") or 0)),
+        c.index(int(said.get("ChannelID") or 0)),
+        t.index(int(said.get("TimepointID") or 0)),
+        delta_s=values.get("MeasurementTimeOffset"),
+        exposure_s=values.get("ExposureTime"),
+        um=place,
+    )
