@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from typing import Any, Literal
 
 from agent.acquisition import State
 from agent.config import Config, load
-from agent.delivery.facility import FacilityTarget
+from agent.contract.topics import Topics
+from agent.delivery.targets import open_target
 from agent.errors import ScopeAgentError
 from agent.hook import default_spool
 from agent.lock import is_held, prepare_folder
 from agent.outbox import Outbox
+from agent.outbox.recovery import damage
 from agent.snapshot import load_profile
 from agent.telemetry.settings import MqttSettings
 
@@ -67,12 +70,14 @@ def _disk(folder: Path) -> Line:
 
 def _others(config: Config) -> Iterator[Line]:
     yield _try("profile", lambda: load_profile(config.profile), str(config.profile or "none is named"))
-    yield _try("facility", lambda: _ask_facility(config), str(config.delivery.url))
+    yield from _outbox(config)
+    yield from _target(config)
     if config.mqtt is None:
         yield Line("warn", "mqtt", "no broker is configured: events wait in the outbox")
     else:
         mqtt = config.mqtt
-        yield _try("mqtt", lambda: _ask_broker(mqtt), f"{mqtt.host}:{mqtt.port}")
+        topics = Topics(config.site, config.instrument, mqtt.prefix)
+        yield _try("mqtt", lambda: _ask_broker(mqtt, topics), f"{mqtt.host}:{mqtt.port}")
 
 
 def _try(subject: str, action: Callable[[], object], fine: str) -> Line:
@@ -83,18 +88,42 @@ def _try(subject: str, action: Callable[[], object], fine: str) -> Line:
     return Line("ok", subject, fine)
 
 
-def _ask_facility(config: Config) -> None:
-    target = FacilityTarget(config.delivery)
+def _outbox(config: Config) -> Iterator[Line]:
+    path = config.state / "outbox.sqlite"
+    wrong = damage(path)
+    if wrong is not None:
+        yield Line("fail", "outbox", f"{path} is damaged ({wrong}): the daemon sets it aside at its next start")
+    elif path.exists():
+        with contextlib.closing(Outbox.open(path)) as outbox:
+            found = outbox.check()
+        for line in found:
+            yield Line("fail", "outbox", line)
+        if not found:
+            yield Line("ok", "outbox", str(path))
+
+
+def _target(config: Config) -> Iterator[Line]:
+    """Does the target answer, accept us, and guarantee what we need?"""
+    subject = config.delivery.target
     try:
-        target.check()
-    finally:
-        target.close()
+        target = open_target(config.delivery, "check")
+        try:
+            target.check()
+            doubts = target.doubts()
+        finally:
+            target.close()
+    except ScopeAgentError as error:
+        yield Line("fail", subject, str(error))
+        return
+    yield Line("ok", subject, config.delivery.place)
+    for doubt in doubts:
+        yield Line("warn", subject, doubt)
 
 
-def _ask_broker(settings: MqttSettings) -> None:
+def _ask_broker(settings: MqttSettings, topics: Topics) -> None:
     from agent.telemetry.probe import probe
 
-    probe(settings)
+    probe(settings, topics)
 
 
 def status_of(config: Config) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, field_validator
 
 from agent.acquisition.settings import SettleSettings
+from agent.calibration.settings import CalibrationSettings
 from agent.contract.ids import check_slug
 from agent.contract.settings import Settings, read_toml, validate
 from agent.delivery.settings import DeliverySettings
+from agent.document.settings import DocumentSettings
 from agent.errors import Misconfigured
 from agent.sources.settings import HookSettings, WatchSettings
 from agent.telemetry.settings import MqttSettings
@@ -45,6 +47,10 @@ class Config(Settings):
     """Folders that acquisition software writes to."""
     settle: SettleSettings = SettleSettings()
     """When the files of a hooked acquisition count as whole."""
+    calibration: CalibrationSettings = CalibrationSettings()
+    """The facility's policy of quality control."""
+    document: DocumentSettings = DocumentSettings()
+    """What goes into delivered files."""
     delivery: DeliverySettings
     """The facility server."""
     mqtt: MqttSettings | None = None

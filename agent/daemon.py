@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -12,10 +13,14 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from agent import __version__
+from agent.calibration import Registry
 from agent.clock import Clock, SystemClock
 from agent.config import Config, fingerprint
 from agent.contract.topics import Topics
-from agent.delivery.facility import FacilityTarget
+from agent.delivery.pace import Pace
+from agent.delivery.port import Target
+from agent.delivery.release import Releaser
+from agent.delivery.targets import open_target
 from agent.document import Context
 from agent.heart import Heart
 from agent.hook import default_spool
@@ -23,16 +28,22 @@ from agent.lock import FolderLock
 from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
+from agent.sources.context import ContextLog
 from agent.sources.folder import FolderSource
 from agent.sources.journal import JournalSource
+from agent.sources.mmlog import LogSource, default_folder
 from agent.sources.port import Source
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
+from agent.steps.hooked import Hooked
 from agent.steps.journals import Journals
 from agent.steps.listen import Listen
+from agent.steps.overdue import Overdue
+from agent.steps.release import ReleaseStep
 from agent.steps.settle import Settle
 from agent.steps.station import Station
 from agent.supervisor import Supervisor
+from agent.telemetry import announce
 from agent.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -59,26 +70,31 @@ class Daemon:
         state = self._config.state
         with FolderLock(state, "daemon"):
             profile = load_profile(self._config.profile)
-            outbox = Outbox.open(state / "outbox.sqlite")
-            target = FacilityTarget(self._config.delivery)
-            publisher = Publisher(self._config.mqtt, self.topics, outbox, self._clock) if self._config.mqtt else None
+            outbox, damage = Outbox.recover(state / "outbox.sqlite", self._clock)
+            target = open_target(self._config.delivery, outbox.fact("station", secrets.token_hex(8)))
+            publisher = _publisher(self._config, self.topics, outbox, self._clock)
             station = Station(
                 topics=self.topics,
-                context=Context(self._config.site, self._config.instrument, __version__, fingerprint(self._config)),
+                context=_context(self._config),
                 profile=profile,
                 outbox=outbox,
                 workspace=state / "work",
                 settle=self._config.settle,
                 clock=self._clock,
                 wake=publisher.wake if publisher else lambda: None,
+                calibration=self._config.calibration,
+                registry=Registry.open(state),
             )
             with contextlib.closing(outbox), contextlib.closing(target):
+                if damage:
+                    log.error("%s", damage, extra={"action": "outbox.damaged"})
+                    outbox.announce([announce.alert(self.topics, "outbox-rebuilt", damage, self._clock.now_ns())])
                 self._work(station, target, publisher, ready)
 
     def _work(
         self,
         station: Station,
-        target: FacilityTarget,
+        target: Target,
         publisher: Publisher | None,
         ready: Callable[[], None] | None,
     ) -> None:
@@ -116,17 +132,33 @@ class Daemon:
             row = outbox.file_at(path)
             return (row.size, row.mtime_ns, row.file_id) if row else None
 
-        return [journal, *(FolderSource(watch, known, self._clock) for watch in self._config.watch)]
+        hooked = Hooked(outbox, journal.read_to_end)
+        logs = self._config.hook.logs if self._config.hook.logs is not None else (default_folder(),)
+        unhooked = LogSource(logs, hooked, outbox.offsets(), self._clock)
+        return [journal, unhooked, *(FolderSource(watch, known, self._clock) for watch in self._config.watch)]
 
-    def _pipeline(self, station: Station, target: FacilityTarget, sources: list[Source]) -> Pipeline:
+    def _pipeline(self, station: Station, target: Target, sources: list[Source]) -> Pipeline:
         journal = next(source for source in sources if isinstance(source, JournalSource))
         watches = {str(watch.path.absolute()): watch for watch in self._config.watch}
-        candidates = Candidates(station, watches, {})
-        listen = Listen(station, sources, candidates, journal.durable_offsets)
+        logs = next(source for source in sources if isinstance(source, LogSource))
+        candidates = Candidates(station, watches, {}, lambda: journal.read_to_end() and not logs.undecided())
+        listen = Listen(station, sources, candidates, lambda: journal.durable_offsets() | logs.durable_offsets())
         candidates.running = listen.running
-        dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set)
+        pace = Pace(self._config.delivery.limits, self._clock, lambda: bool(listen.running))
+        policy = self._config.delivery.release
+        release = ReleaseStep(station, Releaser(station.outbox, target, policy.grace_folder), policy)
+        dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set, pace, release)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
-        return Pipeline(station, listen, candidates, Settle(station), journals, dispatch)
+        return Pipeline(station, listen, candidates, Settle(station), journals, dispatch, Overdue(station))
+
+
+def _publisher(config: Config, topics: Topics, outbox: Outbox, clock: Clock) -> Publisher | None:
+    context = ContextLog(config.state / "context")
+    return Publisher(config.mqtt, topics, outbox, clock, context) if config.mqtt else None
+
+
+def _context(config: Config) -> Context:
+    return Context(config.site, config.instrument, __version__, fingerprint(config), config.document)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from agent.acquisition import Acquisition, State
 from agent.errors import Rejected, Retryable
 from agent.outbox import Entry
+from agent.steps.calibrate import calibrate
 from agent.steps.candidates import Candidates
 from agent.steps.describe import describe
 from agent.steps.dispatch import Dispatch
-from agent.steps.enqueue import enqueue
 from agent.steps.journals import Journals
 from agent.steps.listen import Listen
+from agent.steps.overdue import Overdue
 from agent.steps.settle import Settle
 from agent.steps.station import Station
 
@@ -33,7 +34,7 @@ _TRIES = 5
 
 Step = Callable[[Station, Acquisition], None]
 WORK: tuple[tuple[State, Step], ...] = (
-    (State.DOCUMENTED, enqueue),
+    (State.DOCUMENTED, calibrate),
     (State.CAPTURED, describe),
     (State.COMPLETE, describe),
 )
@@ -50,6 +51,7 @@ class Pipeline:
     settle: Settle
     journals: Journals
     dispatch: Dispatch
+    overdue: Overdue | None = None
 
     def hear(self) -> bool:
         """Sources to complete acquisitions."""
@@ -59,6 +61,8 @@ class Pipeline:
 
     def work(self) -> bool:
         """Complete to queued."""
+        if self.overdue is not None:
+            self.overdue.step()
         now = self.station.clock.now_ns()
         for state, step in WORK:
             for entry in self.station.outbox.due(state, now, limit=1):

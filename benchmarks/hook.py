@@ -3,7 +3,7 @@
     python benchmarks/hook.py [--pairs 30] [--frames 300] [--start 40]
 
 Frame loop: the demo camera, software-timed and hardware-sequenced, on two cores of one process of which one has
-the hook. Per frame: the frame callback timed inside the process. Memory: 200,000 frames. Start: `python -c pass`
+the hook. Per frame: the frame callback timed inside of such runs. Memory: 200,000 frames. Start: `python -c pass`
 in an environment with and without the installed hook.
 """
 
@@ -18,6 +18,8 @@ import sys
 import sysconfig
 import tempfile
 import time
+from array import array
+from itertools import pairwise
 from pathlib import Path
 
 os.environ.setdefault("PYMM_LOG_LEVEL", "ERROR")
@@ -36,7 +38,7 @@ def _core():
 
 
 def _loop(core, sequence) -> float:
-    """Seconds from the first frame to the last, measured by a listener of its own."""
+    """Median seconds from frame to frame, measured by a listener of its own; other programs only touch some."""
     times: list[float] = []
 
     def note(*_: object) -> None:
@@ -45,17 +47,18 @@ def _loop(core, sequence) -> float:
     core.mda.events.frameReady.connect(note)
     core.mda.run(sequence)
     core.mda.events.frameReady.disconnect(note)
-    return times[-1] - times[0]
+    return statistics.median(later - former for former, later in pairwise(times))
 
 
-def frame_loop(pairs: int, frames: int, spool: Path, *, triggered: bool) -> list[float]:
-    """Ratios with : without the hook, one a pair; the order within a pair alternates."""
+def frame_loop(pairs: int, frames: int, spool: Path, *, triggered: bool, control: bool = False) -> list[float]:
+    """Ratios with : without the hook, one a pair; the order within a pair alternates. The control has none."""
     import useq
 
     from agent.hook import attach
 
     plain, hooked = _core(), _core()
-    attach(hooked, spool)
+    if not control:
+        attach(hooked, spool)
     for core in (plain, hooked):
         core.mda.engine.use_hardware_sequencing = triggered
     channels = [] if triggered else ["DAPI", "FITC"]
@@ -70,8 +73,39 @@ def frame_loop(pairs: int, frames: int, spool: Path, *, triggered: bool) -> list
     return ratios
 
 
-def per_frame(count: int, spool: Path) -> tuple[list[float], float]:
-    """Microseconds of each frame callback, and how many bytes the process grew from half-way to the end."""
+def per_frame(count: int, spool: Path, *, triggered: bool) -> array[float]:
+    """Microseconds of each frame callback inside of real runs, where the camera empties the processor's caches."""
+    import useq
+
+    from agent.hook import attach, wiring
+
+    took, clock, guarded = array("d"), time.perf_counter_ns, wiring.guarded
+
+    def timed(callback, journal):
+        call = guarded(callback, journal)
+        if callback.__name__ != "frame":
+            return call
+
+        def measured(*args: object) -> None:
+            begin = clock()
+            call(*args)
+            took.append((clock() - begin) / 1000)
+
+        return measured
+
+    wiring.guarded = timed
+    core = _core()
+    attach(core, spool)
+    wiring.guarded = guarded
+    core.mda.engine.use_hardware_sequencing = triggered
+    channels = [] if triggered else ["DAPI", "FITC"]
+    loops = count if triggered else count // 2
+    core.mda.run(useq.MDASequence(channels=channels, time_plan={"interval": 0, "loops": loops}))
+    return took
+
+
+def memory(count: int, spool: Path) -> int:
+    """Bytes that the process grew from half-way to the end of `count` frames of one run."""
     import psutil
     import useq
 
@@ -86,22 +120,19 @@ def per_frame(count: int, spool: Path) -> tuple[list[float], float]:
     recorder = wiring._recorders[core.mda]
     recorder.started(useq.MDASequence(channels=["DAPI"]), None)
     call = wiring.guarded(recorder.frame, recorder.journal)
-    took, process, half = [0.0] * count, psutil.Process(), 0
-    clock = time.perf_counter_ns
+    process, half = psutil.Process(), 0
     for number in range(count):
-        args = given[number % len(given)]
-        begin = clock()
-        call(*args)
-        took[number] = (clock() - begin) / 1000
+        call(*given[number % len(given)])
         if number % 100 == 0:
             time.sleep(0.002)  # a camera of 50 kHz at most, or the queue would fill
         if number == count // 2:
             gc.collect()
             half = process.memory_info().rss
+    gc.collect()
     grown = process.memory_info().rss - half
     recorder.journal.close()
     assert recorder.journal.lost == 0, recorder.journal.last_error
-    return took, grown
+    return grown
 
 
 def python_start(pairs: int, folder: Path) -> list[float]:
@@ -147,12 +178,20 @@ def main() -> None:
         folder = Path(name)
         for triggered in (False, True):
             kind = "hardware-sequenced" if triggered else "software-timed"
-            ratios = frame_loop(options.pairs, options.frames, folder / "loop", triggered=triggered)
-            _ratio(f"frame loop, {kind}", ratios)
-        took, grown = per_frame(options.count, folder / "frames")
-        percentiles = statistics.quantiles(took, n=100)
-        print(f"per frame: p50 {percentiles[49]:.1f} us, p99 {percentiles[98]:.1f} us, {options.count} frames")
-        print(f"memory: {grown / 1e6:+.1f} MB from half-way to the end")
+            for control in (True, False):
+                ratios = frame_loop(
+                    options.pairs, options.frames, folder / "loop", triggered=triggered, control=control
+                )
+                _ratio(f"{'no hook at all' if control else 'frame loop'}, {kind}", ratios)
+        for triggered in (False, True):
+            kind = "hardware-sequenced" if triggered else "software-timed"
+            took = per_frame(5000, folder / "frames", triggered=triggered)
+            percentiles = statistics.quantiles(took, n=100)
+            print(
+                f"per frame, {kind:20} p50 {percentiles[49]:.1f} us, p99 {percentiles[98]:.1f} us, {len(took)} frames"
+            )
+        grown = memory(options.count, folder / "memory")
+        print(f"memory: {grown / 1e6:+.1f} MB from half-way to the end of {options.count} frames")
         _ratio("python -c pass", python_start(options.start, folder))
 
 

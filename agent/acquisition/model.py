@@ -61,7 +61,7 @@ class Acquisition:
 
     id: str
     origin: str
-    """`hook:...` or `watch:...`, unique, the same after a restart."""
+    """`hook:...`, `log:...` or `watch:...`, unique, the same after a restart."""
     found_by: FoundBy
     name: str
     state: State
@@ -82,3 +82,8 @@ class Acquisition:
     lost: int = 0
     notes: tuple[str, ...] = ()
     """What went wrong or is odd, one line each; goes into the record's integrity."""
+
+    @property
+    def only_logged(self) -> bool:
+        """A run that is known from a log, which names neither its files nor why it ended."""
+        return self.span is None and self.origin.startswith("log:")

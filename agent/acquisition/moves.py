@@ -61,7 +61,8 @@ def begin(event: RunStarted, acquisition_id: str) -> Acquisition:
     return Acquisition(
         id=acquisition_id,
         origin=event.origin,
-        found_by=FoundBy.HOOK,
+        # A log tells no more than a watched folder: that something was there.
+        found_by=FoundBy.HOOK if event.span else FoundBy.WATCH,
         name=event.name,
         state=State.ACQUIRING,
         started_ns=event.at_ns,

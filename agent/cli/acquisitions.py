@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +44,26 @@ def _entry(outbox: Any, acquisition_id: str) -> Any:
     if len(matches) != 1:
         raise Misconfigured(f"{acquisition_id}: {len(matches)} acquisitions have this id; see 'acquisitions list'")
     return matches[0]
+
+
+def methods_of(acquisition_id: str, config: ConfigOption) -> str:
+    """The methods paragraph of an acquisition that is not yet verified; Misconfigured says where it is otherwise."""
+    from agent.config import load
+    from agent.contract.layout import METHODS
+
+    if config is None:
+        raise Misconfigured(f"{acquisition_id} is no file or folder; for an acquisition's id name the config with -c")
+    settings = load(config)
+    with _outbox(config) as outbox:
+        entry = _entry(outbox, acquisition_id)
+    text: Path = settings.state / "work" / entry.acquisition.id / METHODS
+    if text.is_file():
+        return text.read_text(encoding="utf-8")
+    state = entry.acquisition.state
+    if state in ("verified", "released"):
+        where = f"{entry.dataset}/{METHODS} at {settings.delivery.url or 'the target of [delivery]'}"
+        raise Misconfigured(f"{entry.acquisition.id} is {state}: its methods text is {where}")
+    raise Misconfigured(f"{entry.acquisition.id} is {state}: its methods text is not written yet, try again later")
 
 
 def _as_dict(entry: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from agent.contract import layout, manifest
 from agent.contract.ids import uuid7
 from agent.contract.record import FileEntry
 from agent.delivery.reading import Reading
-from agent.document import Context, build, seal
+from agent.document import Context, Documents, build, seal
 from agent.errors import Misconfigured
 from agent.formats import identify
 from agent.outbox import FileRow, FileState, NewFile
@@ -26,14 +26,7 @@ from agent.steps.settle import source_files
 
 def annotate(path: Path, out: Path, profile: Path | None) -> Path:
     """Write the dataset of `path` below `out`; returns its folder. The source is only read."""
-    form = identify(path)
-    dataset = form.dataset(path)
-    if not dataset.files:
-        raise Misconfigured(f"{path} holds no files")
-    acquisition = _acquisition(dataset.main)
-    acquisition = replace(acquisition, files=tuple(source_files(dataset)), format=form.name, missing=dataset.missing)
-    snapshot = take(acquisition, load_profile(profile), None, form.metadata(dataset))
-    documents = build(Context("local", "local", __version__, "0" * 64), acquisition, snapshot)
+    acquisition, documents = described(path, profile)
     target = out / f"{acquisition.name}_{acquisition.id[-8:]}"
     if target.exists():
         raise Misconfigured(f"{target} exists already: choose another folder with --out")
@@ -42,6 +35,18 @@ def annotate(path: Path, out: Path, profile: Path | None) -> Path:
         entries = [_copy(file, target) for file in files_of(acquisition, Path(folder) / "work")]
     _write_sealed(target, seal(documents.record, documents.crate, entries), entries)
     return target
+
+
+def described(path: Path, profile: Path | None) -> tuple[Acquisition, Documents]:
+    """What the agent would say about the dataset of `path`; the source is only read."""
+    form = identify(path)
+    dataset = form.dataset(path)
+    if not dataset.files:
+        raise Misconfigured(f"{path} holds no files")
+    acquisition = _acquisition(dataset.main)
+    acquisition = replace(acquisition, files=tuple(source_files(dataset)), format=form.name, missing=dataset.missing)
+    snapshot = take(acquisition, load_profile(profile), None, form.metadata(dataset))
+    return acquisition, build(Context("local", "local", __version__, "0" * 64), acquisition, snapshot)
 
 
 def _acquisition(main: Path) -> Acquisition:
@@ -71,7 +76,7 @@ def _copy(file: NewFile, target: Path) -> FileEntry:
     with path.open("xb") as copy:
         for block in reading.blocks(0):
             copy.write(block)
-    reading.check()
+    reading.confirm()
     return FileEntry(
         path=file.target,
         size=reading.size,

@@ -56,7 +56,19 @@ def config_path(path: Path | None) -> Path:
 def main() -> NoReturn:
     """Run a command; a failure becomes one line on standard error and an exit code."""
     # Commands register themselves with `app`; each imports what is heavy only when it runs.
-    from agent.cli import acquisitions, daemon, demo_command, documents, facility, hook  # noqa: F401
+    from agent.cli import (  # noqa: F401
+        acquisitions,
+        calibrate,
+        calibrations,
+        daemon,
+        demo_command,
+        documents,
+        events,
+        facility,
+        hook,
+        instrument,
+        session,
+    )
 
     for stream in (sys.stdout, sys.stderr):
         # A Windows console that cannot show a letter must not end the program.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agent.cli.app import JsonOption, app
+from agent.cli.app import ConfigOption, JsonOption, app
 from agent.errors import Misconfigured
 
 
@@ -76,24 +76,40 @@ def annotate(
 
 
 @app.command()
-def methods(dataset: Path) -> None:
-    """A methods paragraph for a paper, from a delivered dataset."""
+def methods(
+    what: Annotated[str, typer.Argument(help="A delivered dataset, an image file or folder, or an acquisition's id.")],
+    config: ConfigOption = None,
+    profile: Annotated[Path | None, typer.Option("--profile", help="Instrument profile (TOML), for images.")] = None,
+) -> None:
+    """A methods paragraph for a paper, from the record alone. An id needs the config of its daemon (-c)."""
     from agent.contract.layout import METHODS
 
-    path = dataset / METHODS
-    if not path.is_file():
-        raise Misconfigured(f"{path} does not exist: name the folder of a delivered dataset")
-    typer.echo(path.read_text(encoding="utf-8"))
+    path = Path(what)
+    if (path / METHODS).is_file():
+        typer.echo((path / METHODS).read_text(encoding="utf-8"), nl=False)
+    elif path.exists():
+        from agent.cli.annotating import described
+
+        typer.echo(described(path, profile)[1].methods, nl=False)
+    else:
+        from agent.cli.acquisitions import methods_of
+
+        typer.echo(methods_of(what, config), nl=False)
 
 
 @app.command()
-def schema(of: Annotated[Literal["config", "record", "event"], typer.Argument()] = "config") -> None:
-    """JSON Schemas of what others rely on."""
+def schema(
+    of: Annotated[Literal["config", "record", "event", "events"], typer.Argument()] = "config",
+) -> None:
+    """JSON Schemas of what others rely on; `events` is the AsyncAPI document."""
     from pydantic import BaseModel
 
     from agent.config import Config
-    from agent.contract.event import Envelope
+    from agent.contract import asyncapi
     from agent.contract.record import Record
 
-    models: dict[str, type[BaseModel]] = {"config": Config, "record": Record, "event": Envelope}
+    if of in ("event", "events"):
+        typer.echo(json.dumps(asyncapi.document() if of == "events" else asyncapi.schema_document(), indent=2))
+        return
+    models: dict[str, type[BaseModel]] = {"config": Config, "record": Record}
     typer.echo(json.dumps(models[of].model_json_schema(), indent=2))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.app import JsonOption, app
 from agent.clock import iso
 from agent.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from agent.hook.install import Installed
 
 group = typer.Typer(help="The hook in the Python environment of the acquisition software.", no_args_is_help=True)
 app.add_typer(group, name="hook")
@@ -27,13 +30,16 @@ def _python(python: Path | None) -> Path:
 def install_(
     python: PythonOption = None,
     spool: Annotated[Path | None, typer.Option(help="Folder of the journals.")] = None,
+    limit_mib: Annotated[
+        int | None, typer.Option(min=1, help="What the journals may take, in MiB; then the details of the oldest go.")
+    ] = None,
 ) -> None:
     """Every later process of that environment journals its pymmcore-plus acquisitions."""
     from agent.hook.errors import HookError
     from agent.hook.install import install
 
     try:
-        done = install(_python(python), spool)
+        done = install(_python(python), spool, limit_mib)
     except (HookError, OSError) as error:
         raise Misconfigured(str(error)) from error
     typer.echo(f"hook {done.version} installed in {done.where}; journals in {done.spool}")
@@ -54,23 +60,35 @@ def uninstall_(python: PythonOption = None) -> None:
 
 @group.command("status")
 def status_(python: PythonOption = None, as_json: JsonOption = False) -> None:
-    """Is the hook there, which version, and when did it last write?"""
+    """Which environments have the hook, which version, and when did each last write?
+
+    Without --python: this one and every other where `hook install` put it.
+    """
     from agent.hook.errors import HookError
-    from agent.hook.install import status
+    from agent.hook.install import environments, status
 
     try:
-        found = status(_python(python))
+        asked = status(_python(python))
+        found = environments() if python is None else []
     except (HookError, OSError) as error:
         raise Misconfigured(str(error)) from error
-    said = {
+    others = [_said(one.python, one) for one in found if asked is None or one.where != asked.where]
+    said = _said(_python(python), asked)
+    if as_json:
+        typer.echo(json.dumps(said if python else said | {"others": others}))
+        return
+    for one in [said, *others]:
+        for key, value in one.items():
+            typer.echo(f"{key}: {value}")
+
+
+def _said(python: Path, found: Installed | None) -> dict[str, object]:
+    written = found.last_write_ns if found else None
+    return {
+        "python": str(python),
         "installed": found is not None,
         "version": found.version if found else None,
         "where": str(found.where) if found else None,
         "spool": str(found.spool) if found else None,
-        "last_write": iso(found.last_write_ns) if found and found.last_write_ns else None,
+        "last_write": iso(written) if written is not None else None,
     }
-    if as_json:
-        typer.echo(json.dumps(said))
-        return
-    for key, value in said.items():
-        typer.echo(f"{key}: {value}")

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 TYPE_PREFIX = "org.scope-agent"
 MAX_PAYLOAD = 64 * 1024
+UNCOUNTED = 0
+"""Sequence of the last will: nobody can know its place when it is deposited."""
 _NAMESPACE = uuid.UUID("6f1d2f7c-3a44-5d0e-9a53-2a8d6c7b1e90")
 
 
@@ -29,7 +31,8 @@ class Envelope(_Frozen):
     subject: str
     time: str
     datacontenttype: Literal["application/json"] = "application/json"
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=0)
+    """0 in the last will only, which the broker sends by itself."""
     data: dict[str, Any] | None
 
 
@@ -64,6 +67,25 @@ class StatusData(_Frozen):
     started_at: str | None = None
 
 
+class AlertData(_Frozen):
+    """Data of `alert/{code}`; null when the alert is over."""
+
+    code: str
+    text: str
+
+
+class CalibrationData(_Frozen):
+    """Data of `calibration/{kind}`: the results of a kind that are in force."""
+
+    kind: str
+    status: Literal["pass", "fail"]
+    next_due: str | None
+    newest: str
+    """Id of the newest result."""
+    results: list[dict[str, Any]]
+    """Each with id, measured_at, due_at, quality, reasons, holds_for, series, and metrics by name."""
+
+
 class Progress(_Frozen):
     """Payload of `progress`: no envelope, QoS 0, at most once a second."""
 
@@ -73,6 +95,22 @@ class Progress(_Frozen):
     queue: int
     bytes_left: int
     disk_free: int
+
+
+class ReplayRequest(_Frozen):
+    """Payload of `request/replay`: every kept event with since < sequence <= until is sent again, as it was."""
+
+    since: int = Field(ge=0)
+    until: int | None = Field(default=None, ge=0)
+    """None: all that there are."""
+
+
+class SessionData(_Frozen):
+    """Payload of `session`, from a booking system or a dashboard: who is at the instrument; null when it ends."""
+
+    user: str | None = None
+    project: str | None = None
+    sample: str | None = None
 
 
 def event_id(*parts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import unicodedata
@@ -22,6 +23,11 @@ def uuid7(unix_ns: int, entropy: bytes | None = None) -> uuid.UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return uuid.UUID(int=value)
+
+
+def derived_id(unix_ns: int, *parts: str) -> str:
+    """A UUID version 7 that is the same for the same time and parts: state that was lost is rebuilt with it."""
+    return str(uuid7(unix_ns, hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).digest()[:10]))
 
 
 def is_slug(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 {site}/{instrument}/{YYYY}/{MM}/{DD}/{HHMMSS}_{name}_{id8}/
   data/...  metadata.companion.ome  acquisition.json  device-state.json.gz
-  ro-crate-metadata.json  methods.txt  manifest-sha256.txt
+  ro-crate-metadata.json  ro-crate-preview.html  methods.txt  manifest-sha256.txt
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ COMPANION = "metadata.companion.ome"
 RECORD = "acquisition.json"
 DEVICE_STATE = "device-state.json.gz"
 CRATE = "ro-crate-metadata.json"
+PREVIEW = "ro-crate-preview.html"
 METHODS = "methods.txt"
 MANIFEST = "manifest-sha256.txt"
 

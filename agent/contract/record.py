@@ -96,6 +96,12 @@ class Tier(_Frozen):
     filled: int
     required: int
     missing: list[str] = []
+    states: dict[str, int] = {}
+    """How the filled fields are known: captured (read or in the file), profile, session, derived, defaulted."""
+    defaulted: list[str] = []
+    """Filled with what is assumed where nobody says, in words."""
+    not_applicable: list[str] = []
+    """Fields that cannot be asked of this instrument and are not counted, in words."""
 
 
 class Metric(_Frozen):
@@ -107,6 +113,17 @@ class Metric(_Frozen):
     measured_at: str | None = None
     age_days: float | None = None
     status: Literal["pass", "fail", "overdue", "none"] = "none"
+    """`none`: never measured (`value` is None), or no limit is set."""
+    low: float | None = None
+    """With `high` the 95 % interval of the value."""
+    high: float | None = None
+    limit_sense: Literal["at most", "at least"] | None = None
+    limit_source: str | None = None
+    kind: str | None = None
+    """The analysis: detector, field, psf, coregistration, stage, power, pixel-size."""
+    quality: Literal["good", "low"] | None = None
+    result: str | None = None
+    """Id of the entry in the registry of calibrations."""
 
 
 class CalibrationState(_Frozen):

@@ -30,6 +30,13 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+def check_topic(topic: str) -> str:
+    """Return a topic of somebody else, or raise Misconfigured: no wildcards, no control characters, not empty."""
+    if not topic or len(topic.encode()) > 1000 or any(c in "+#" or not c.isprintable() for c in topic):
+        raise Misconfigured(f"{topic!r} is no MQTT topic: no wildcards (+ #), no control characters, not empty")
+    return topic
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one instrument."""
@@ -67,3 +74,17 @@ class Topics:
 
     def alert(self, code: str) -> str:
         return f"{self.root}/alert/{code}"
+
+    @property
+    def replay_request(self) -> str:
+        """Where anybody allowed asks for past events."""
+        return f"{self.root}/request/replay"
+
+    @property
+    def session(self) -> str:
+        """Where others say who is at the instrument."""
+        return f"{self.root}/session"
+
+    def replay(self, topic: str) -> str:
+        """Where the past state of a topic of this instrument is told again."""
+        return f"{self.root}/replay/{topic.removeprefix(self.root + '/')}"

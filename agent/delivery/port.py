@@ -20,7 +20,9 @@ class Outgoing:
     upload: str | None = None
     """Where an earlier try may be resumed."""
     on_upload: Callable[[str], None] = field(default=lambda _: None)
-    """Called once with the place to resume at, before the first byte goes out."""
+    """Called with the place to resume at before the first byte goes out, and whenever it changes."""
+    digest: Callable[[], str] | None = None
+    """SHA-256 (hex) of the delivered bytes, once `blocks` has handed out the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Held:
 
 
 class Target(Protocol):
-    """A place for datasets. Used by one thread; every call may be repeated.
+    """A place for datasets. `send` may be called by several threads at once; every call may be repeated.
 
     All methods raise Unreachable or NoSpace when the same call may succeed later, Rejected when it cannot,
     Misconfigured when credentials or address are wrong; never a foreign error.
@@ -44,6 +46,10 @@ class Target(Protocol):
 
     def check(self) -> None:
         """Return when the target answers and accepts our credentials."""
+        ...
+
+    def doubts(self) -> list[str]:
+        """What this target does not guarantee and a human should know, one line each; may probe it."""
         ...
 
     def send(self, dataset: str, file: Outgoing) -> str:
@@ -62,6 +68,14 @@ class Target(Protocol):
 
     def held(self, dataset: str) -> Held:
         """Read a committed dataset again at the far side."""
+        ...
+
+    def record(self, dataset: str) -> bytes | None:
+        """acquisition.json of a committed dataset; None while there is no such dataset."""
+        ...
+
+    def abandon(self, upload: str) -> None:
+        """End an upload that nobody will resume, and remove its parts. One that is unknown is no error."""
         ...
 
     def close(self) -> None:

@@ -1,16 +1,23 @@
-"""One read of a source file serves hashing, annotating and sending; a change under the read is noticed."""
+"""One read of a source file serves hashing, annotating and sending; a change under the read is noticed.
+
+Size, time and identity show most changes. A file that was rewritten in place with its times restored shows by its
+change time (touch.py); then, and when a writer still holds it open, it is read a second time and compared.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.delivery.touch import Standing, standing
 from agent.document import annotate
 from agent.errors import Retryable, SourceChanged
 from agent.outbox import FileRow
-from agent.sources.identity import Identity, identity
+from agent.sources.identity import Identity
+from agent.sources.writers import is_open_for_writing
 
 BLOCK = 1 << 20
 REPLACEMENT = "replacement-"
@@ -22,6 +29,8 @@ class Reading:
     """Reads one file for one delivery. `blocks` may be called again: the hashes start anew."""
 
     row: FileRow
+    before: Standing
+    """What the file was before its first byte was read."""
     patch: annotate.Patch | None = None
     replacement: bytes | None = None
     """Delivered instead of the source: small JSON whose pixels lie in other files (root of an OME-Zarr)."""
@@ -33,12 +42,12 @@ class Reading:
     @classmethod
     def of(cls, row: FileRow) -> Reading:
         """Plan the reading; SourceChanged when the file is not the one that was queued."""
-        reading = cls(row)
-        reading.check()
+        reading = cls(row, unchanged(row))
         if row.description is not None and Path(row.description).name.startswith(REPLACEMENT):
             reading.replacement = _bytes_of(Path(row.description))
         elif row.description is not None:
-            reading.patch = annotate.plan(Path(row.source), _bytes_of(Path(row.description)))
+            with _readable(row):
+                reading.patch = annotate.plan(Path(row.source), _bytes_of(Path(row.description)))
         return reading
 
     @property
@@ -60,39 +69,83 @@ class Reading:
 
     def blocks(self, offset: int) -> Iterator[bytes]:
         """Delivered bytes from `offset`; what lies before is read and hashed, but not handed out."""
-        self._source, self._delivered = hashlib.sha256(), hashlib.sha256()
+        self._source = hashlib.sha256()
+        # Hashing costs more than everything else together: what is sent as it is read is hashed once.
+        as_it_is = self.patch is None and self.replacement is None
+        self._delivered = self._source if as_it_is else hashlib.sha256()
         self.complete = False
         at = 0
-        try:
+        with _readable(self.row):
             for source, delivered in self._pairs():
                 self._source.update(source)
-                self._delivered.update(delivered)
+                if not as_it_is:
+                    self._delivered.update(delivered)
                 at += len(delivered)
                 if at > self.size:
                     raise SourceChanged(f"{self.row.source} grew while it was delivered")
                 if at > offset:
-                    yield delivered[max(0, len(delivered) - (at - offset)) :]
+                    begin = max(0, len(delivered) - (at - offset))
+                    yield delivered[begin:] if begin else delivered
             if at < self.size:
                 raise SourceChanged(f"{self.row.source} became shorter while it was delivered")
             self.complete = True
-        except FileNotFoundError as error:
-            raise SourceChanged(f"{self.row.source} was deleted before it was delivered") from error
-        except OSError as error:
-            raise Retryable(f"{self.row.source} cannot be read now: {error}") from error
+
+    def confirm(self) -> Standing:
+        """After the last block: SourceChanged unless what was read is what the file is now, all of it."""
+        after = unchanged(self.row)
+        touched = after.touched_ns is None or after.touched_ns != self.before.touched_ns
+        if touched or _has_writer(self.row):
+            if sha256_of(self.row) != self.source_sha256:
+                raise SourceChanged(f"{self.row.source} was rewritten while it was delivered")
+            return unchanged(self.row)
+        return after
 
     def _pairs(self) -> Iterator[tuple[bytes, bytes]]:
         if self.replacement is not None:
             return iter([(Path(self.row.source).read_bytes(), self.replacement)])
         return annotate.blocks(Path(self.row.source), self.patch, BLOCK)
 
-    def check(self) -> None:
-        """SourceChanged when size, time or identity of the file are not those that were queued."""
-        known = Identity(self.row.size, self.row.mtime_ns, self.row.file_id)
-        found = identity(Path(self.row.source))
-        if found is None:
-            raise SourceChanged(f"{self.row.source} was deleted before it was delivered")
-        if found != known:
-            raise SourceChanged(f"{self.row.source} was changed after it was whole ({known} is now {found})")
+
+def unchanged(row: FileRow) -> Standing:
+    """What the file is now; SourceChanged when size, time or identity are not those that were queued."""
+    known = Identity(row.size, row.mtime_ns, row.file_id)
+    found = standing(Path(row.source))
+    if found is None:
+        raise SourceChanged(f"{row.source} was deleted before it was delivered")
+    if found.identity != known:
+        raise SourceChanged(f"{row.source} was changed after it was whole ({known} is now {found.identity})")
+    return found
+
+
+def still(row: FileRow) -> None:
+    """SourceChanged when a file that was sent is no longer what was sent; read again only when it was touched."""
+    found = unchanged(row)
+    if found.touched_ns != row.touched_ns and sha256_of(row) != row.source_sha256:
+        raise SourceChanged(f"{row.source} was rewritten after it was sent")
+
+
+def sha256_of(row: FileRow) -> str:
+    """SHA-256 (hex) of the source as it is now. SourceChanged when it is gone."""
+    with _readable(row), Path(row.source).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _readable(row: FileRow) -> Iterator[None]:
+    """Faults of the source's file system, as ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SourceChanged(f"{row.source} was deleted before it was delivered") from error
+    except OSError as error:
+        raise Retryable(f"{row.source} cannot be read now: {error}") from error
+
+
+def _has_writer(row: FileRow) -> bool:
+    """Known to be open for writing: a mapped page can change without any mark until it is written back."""
+    with suppress(OSError):
+        return is_open_for_writing(Path(row.source)) is True
+    return False
 
 
 def _bytes_of(path: Path) -> bytes:

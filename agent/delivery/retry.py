@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.delivery.settings import DeliverySettings
-from agent.errors import Rejected, ScopeAgentError
+from agent.errors import Rejected, Retryable, ScopeAgentError
+
+
+class Later(Retryable):
+    """The other side said when to come again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +36,6 @@ def decide(error: ScopeAgentError, attempts: int, settings: DeliverySettings) ->
     if isinstance(error, Rejected):
         return GiveUp()
     pause = settings.retry_first_s * 2 ** min(attempts, 30)
+    if isinstance(error, Later):
+        pause = max(pause, error.seconds)
     return Retry(min(pause, settings.retry_most_s))

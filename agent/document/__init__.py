@@ -23,7 +23,7 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
 
 
 def seal(record: Record, crate: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
-    """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
+    """The record, the RO-Crate and its page, now that the hashes of all other files are known."""
     from agent.document import assemble
 
     return assemble.seal(record, crate, files)

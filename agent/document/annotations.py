@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lxml.etree import _Element
 
-from agent.contract.record import Captured
+from agent.contract.record import Captured, Metric
 from agent.document.order import child, make, text
 
 PREFIX = "urn:scope-agent:v1"
@@ -22,11 +22,13 @@ class Annotations:
     def attach(self, element: _Element, topic: str, pairs: Iterable[tuple[str, str]]) -> None:
         """Reference a map annotation of `pairs` from `element`; nothing when there are none."""
         content = tuple(pairs)
-        if not content:
-            return
+        if content:
+            make(element, "AnnotationRef").set("ID", self.number(topic, content))
+
+    def number(self, topic: str, content: tuple[tuple[str, str], ...]) -> str:
+        """The id of a map annotation, made with the first question for it."""
         key = (f"{PREFIX}:{topic}", content)
-        number = self._ids.setdefault(key, f"Annotation:scope-agent-{len(self._ids)}")
-        make(element, "AnnotationRef").set("ID", number)
+        return self._ids.setdefault(key, f"Annotation:scope-agent-{len(self._ids)}")
 
     def write(self, root: _Element) -> None:
         """Add the annotations to the document."""
@@ -64,3 +66,24 @@ def _plain(name: str, value: Captured) -> str:
     if name in _UNIT_FREE:
         return ", ".join(f"{low}-{high}" for low, high in zip(parts[::2], parts[1::2], strict=False))
     return " ".join(parts)
+
+
+def metric_pairs(metrics: Mapping[str, Metric]) -> list[tuple[str, str]]:
+    """Quality control as key and text: the value, then its interval, limit, status, date and age in words."""
+    found = []
+    for name, metric in metrics.items():
+        key = f"{name} [{metric.unit}]" if metric.unit else name
+        if metric.value is None:
+            found.append((key, "none"))
+            continue
+        said = [f"{metric.value:.6g}"]
+        if metric.low is not None and metric.high is not None:
+            said.append(f"95 % interval {metric.low:.6g} to {metric.high:.6g}")
+        if metric.limit is not None:
+            said.append(f"{metric.limit_sense} {metric.limit:g} ({metric.limit_source})")
+        said.append("no limit" if metric.status == "none" else metric.status)
+        said.append(f"measured {metric.measured_at}, {metric.age_days:g} days before")
+        if metric.quality == "low":
+            said.append("low quality")
+        found.append((key, "; ".join(said)))
+    return found

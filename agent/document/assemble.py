@@ -9,25 +9,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.acquisition import Acquisition
-from agent.contract.layout import CRATE, RECORD
+from agent.contract.layout import CRATE, PREVIEW, RECORD
 from agent.contract.record import FileEntry, Record
+from agent.document import rembi
 from agent.document.completeness import completeness
 from agent.document.context import Context, Documents
 from agent.document.embed import embedded, zarr_files
 from agent.document.methods import methods
 from agent.document.ome import file_uuid, sheet
 from agent.document.planes_xml import from_dataset
+from agent.document.preview import preview
 from agent.document.record import build_record
 from agent.document.rocrate import crate, with_files
 from agent.snapshot import Snapshot
 
 
 def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Documents:
-    """All documents of an acquisition: the same input gives the same bytes.
-
-    Reads nothing but the one small root JSON of an OME-Zarr dataset (OSError may pass, Damaged when it is no JSON).
-    """
-    tiers = completeness(snapshot)
+    """All documents of an acquisition. Pure: the same input gives the same bytes; reads nothing else."""
+    tiers = {**completeness(snapshot), "rembi": rembi.completeness(snapshot)}
     ome = sheet(context, acquisition, snapshot, tiers)
     text = _utf8(methods(acquisition, snapshot)).decode()
     additions, replacements = zarr_files(context, acquisition, snapshot, ome)
@@ -36,7 +35,7 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
         record=build_record(context, acquisition, snapshot, tiers),
         methods=text,
         device_state=_packed(snapshot),
-        embedded=embedded(acquisition, ome),
+        embedded=embedded(context, acquisition, ome),
         additions=additions,
         replacements=replacements,
         crate=crate(context, acquisition, snapshot, text),
@@ -49,13 +48,15 @@ def _packed(snapshot: Snapshot) -> bytes:
 
 
 def seal(draft: Record, unsealed: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
-    """acquisition.json and ro-crate-metadata.json, now that the hashes of all other files are known."""
+    """acquisition.json, ro-crate-metadata.json and its page for people, now that the hashes of all files are known."""
     listed = sorted(files, key=lambda file: file.path)
     record = draft.model_copy(update={"files": listed})
     content = _json(record.model_dump(mode="json"))
     own = FileEntry(path=RECORD, size=len(content), sha256=hashlib.sha256(content).hexdigest(), role="record")
     whole = with_files(unsealed, [*listed, own])
-    return {RECORD: content, CRATE: _json(whole)}
+    methods = next(str(entity["description"]) for entity in unsealed["@graph"] if entity["@id"] == "./")
+    page = preview(record, methods, [*listed, own])
+    return {RECORD: content, CRATE: _json(whole), PREVIEW: _utf8(page)}
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import posixpath
-from pathlib import Path
 from typing import Any
 
 from agent.acquisition import Acquisition
 from agent.document.context import Context
 from agent.document.ome import Sheet, file_uuid
 from agent.document.planes_xml import beside
-from agent.errors import Damaged
 from agent.snapshot import Snapshot
 
 BUDGET = 64 << 20
@@ -23,14 +21,14 @@ _OME_GROUP = "OME"
 _OME_FILE = "METADATA.ome.xml"
 
 
-def embedded(acquisition: Acquisition, sheet: Sheet) -> dict[str, bytes]:
-    """OME-XML for each OME-TIFF file: all images with the planes of its own.
+def embedded(context: Context, acquisition: Acquisition, sheet: Sheet) -> dict[str, bytes]:
+    """OME-XML for each TIFF file whose planes are addressed: all images with the planes of its own.
 
     Sets that would need more than BUDGET bytes get their own images only; where even that is too much, or a
     companion file of the acquisition software speaks for the set, the files stay as they are.
     """
     names = [file.name for file in acquisition.files]
-    if acquisition.format != "ome-tiff" or any(name.endswith(".companion.ome") for name in names):
+    if not context.settings.embeds(acquisition.format) or any(name.endswith(".companion.ome") for name in names):
         return {}
     homes: dict[str, set[int]] = {}
     for number, image in enumerate(sheet.images):
@@ -63,10 +61,10 @@ def zarr_files(
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """(additions, replacements) of an OME-Zarr dataset: OME/METADATA.ome.xml, and our key in the root's JSON.
 
-    Reads that one small JSON file; it is part of a dataset that is whole and no longer changes. OSError may pass.
+    A root whose JSON was not read, or is none, is delivered as it is.
     """
     root = _zarr_root(acquisition)
-    if root is None:
+    if root is None or not context.settings.embeds(acquisition.format):
         return {}, {}
     names = {file.name for file in acquisition.files}
     target = posixpath.join(root, _OME_GROUP, _OME_FILE)
@@ -80,8 +78,11 @@ def zarr_files(
         # A folder without a group file is not a node of the hierarchy and makes readers warn.
         node: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
         additions[group] = _json(node if version3 else {"zarr_format": 2})
-    place, attributes = _with_own_key(root, version3, acquisition, _summary(context, acquisition, snapshot))
-    (replacements if place in names else additions)[place] = attributes
+    place = posixpath.join(root, "zarr.json" if version3 else ".zattrs")
+    text = snapshot.texts.get(place, b"" if place in names else b"{}")
+    attributes = _with_own_key(text, version3, _summary(context, acquisition, snapshot))
+    if attributes is not None:
+        (replacements if place in names else additions)[place] = attributes
     return additions, replacements
 
 
@@ -95,21 +96,14 @@ def _zarr_root(acquisition: Acquisition) -> str | None:
     return min(folders, key=lambda folder: (folder.count("/"), len(folder)), default=None)
 
 
-def _with_own_key(
-    root: str,
-    version3: bool,
-    acquisition: Acquisition,
-    summary: dict[str, Any],
-) -> tuple[str, bytes]:
-    place = posixpath.join(root, "zarr.json" if version3 else ".zattrs")
-    source = next((file.path for file in acquisition.files if file.name == place), None)
+def _with_own_key(text: bytes, version3: bool, summary: dict[str, Any]) -> bytes | None:
     try:
-        content: dict[str, Any] = json.loads(Path(source).read_bytes()) if source else {}
+        content: dict[str, Any] = json.loads(text)
         holder = content.setdefault("attributes", {}) if version3 else content
         holder[OWN_KEY] = summary
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Damaged(f"{place} is not a JSON object: repair it or deliver the files unannotated") from error
-    return place, _json(content)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return _json(content)
 
 
 def _summary(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from lxml import etree
 
 from agent.acquisition import Acquisition
 from agent.contract.record import Captured, Tier
-from agent.document.annotations import Annotations, pairs
+from agent.document.annotations import Annotations, metric_pairs, pairs
 from agent.document.context import Context
 from agent.document.image_xml import MARK, Common, write_image
 from agent.document.instrument_xml import write_instrument
 from agent.document.order import NS, make, text
 from agent.document.planes_xml import Naming, blocks_text, files_of, planes_text
+from agent.document.rembi import image_acquisition
 from agent.snapshot import Image, Snapshot
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -93,11 +94,12 @@ def sheet(context: Context, acquisition: Acquisition, snapshot: Snapshot, comple
         write_image(root, present[number] if number < len(present) else None, number, image, common)
         for number, image in enumerate(snapshot.images)
     ]
+    states = [notes.number("plane-state", tuple(state.items())) for state in snapshot.plane_states]
     notes.write(root)
     etree.indent(root)
     uuids = {name: file_uuid(acquisition, name) for name in files_of(snapshot.images)}
     uuids |= {b.file: b.uuid for i in snapshot.images for b in i.blocks if b.file and b.uuid}
-    return _cut(root, elements, snapshot, uuids)
+    return _cut(root, elements, snapshot, uuids, states)
 
 
 def _root(snapshot: Snapshot) -> etree._Element:
@@ -109,7 +111,13 @@ def _root(snapshot: Snapshot) -> etree._Element:
     return root
 
 
-def _cut(root: etree._Element, elements: list[etree._Element], snapshot: Snapshot, uuids: dict[str, str]) -> Sheet:
+def _cut(
+    root: etree._Element,
+    elements: list[etree._Element],
+    snapshot: Snapshot,
+    uuids: dict[str, str],
+    states: list[str],
+) -> Sheet:
     """Serialise, with the images apart from the rest and each image open where its planes belong."""
     pieces = []
     for element in elements:
@@ -124,7 +132,7 @@ def _cut(root: etree._Element, elements: list[etree._Element], snapshot: Snapsho
         root.remove(element)
     whole = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
     head, _, tail = whole.partition(_PLACE)
-    planes = tuple(b"" if image.keeps_planes else planes_text(image.planes) for image in snapshot.images)
+    planes = tuple(b"" if image.keeps_planes else planes_text(image.planes, states) for image in snapshot.images)
     return Sheet(head, tuple(pieces), planes, tail, snapshot.images, uuids)
 
 
@@ -160,11 +168,14 @@ def _about(
         run.append(("DeviceState", "device-state.json.gz"))
     software = [(name, version) for name, version in sorted(snapshot.software.items()) if version]
     session = {role: getattr(snapshot.session, role) for role in ("user", "project", "sample")}
+    quality = metric_pairs(snapshot.calibration.metrics)
     who: dict[str, Captured] = {role: value for role, value in session.items() if value is not None}
     return [
         ("acquisition", run),
         ("software", [*software, ("scope-agent", context.agent_version)]),
-        ("calibration", [*pairs(snapshot.pixel_size), ("QualityControl", "none")]),
+        ("calibration", [*pairs(snapshot.pixel_size), *([] if quality else [("QualityControl", "none")])]),
+        ("qc", quality),
         ("session", pairs(who)),
+        ("rembi", list(image_acquisition(snapshot).items())),
         ("completeness", [(tier, f"{t.filled}/{t.required}") for tier, t in completeness.items()]),
     ]

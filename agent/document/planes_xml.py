@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import posixpath
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from agent.snapshot import Block, Image, Planes
@@ -14,17 +14,20 @@ Naming = Callable[[str], str]
 """Dataset-relative name of a data file to its name as seen from the document."""
 
 
-def planes_text(planes: Planes) -> bytes:
-    """The Plane elements of an image; values that are not known are left out."""
+def planes_text(planes: Planes, states: Sequence[str] = ()) -> bytes:
+    """The Plane elements of an image; values that are not known are left out.
+
+    `states`: ids of the annotations that `planes.state` counts.
+    """
     count = len(planes)
     if not count:
         return b""
     unit = quoteattr(planes.position_unit)
     columns = [
-        _column("DeltaT", planes.delta_s, "", ".10g"),
-        _column("ExposureTime", planes.exposure_s, "", ".10g"),
+        _column("DeltaT", planes.delta_s, "", ".15g"),
+        _column("ExposureTime", planes.exposure_s, "", ".15g"),
         *(
-            _column(f"Position{axis}", column, f" Position{axis}Unit={unit}", ".9g")
+            _column(f"Position{axis}", column, f" Position{axis}Unit={unit}", ".15g")
             for axis, column in (("X", planes.x_um), ("Y", planes.y_um), ("Z", planes.z_um))
         ),
     ]
@@ -32,8 +35,10 @@ def planes_text(planes: Planes) -> bytes:
         f'<Plane TheZ="{z}" TheT="{t}" TheC="{c}"'
         for z, t, c in zip(planes.the_z, planes.the_t, planes.the_c, strict=True)
     ]
-    rows = zip(places, *columns, strict=True)
-    return ("/>\n".join(map("".join, rows)) + "/>\n").encode()
+    ends = [f"><AnnotationRef ID={quoteattr(one)}/></Plane>\n" for one in states] + ["/>\n"]
+    # Index -1, the channel's own state, is the last of the ends.
+    columns.append([ends[number] for number in planes.state] if planes.state else ["/>\n"] * count)
+    return "".join(map("".join, zip(places, *columns, strict=True))).encode()
 
 
 def _column(name: str, values: array[float], after: str, form: str) -> list[str]:

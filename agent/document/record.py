@@ -7,7 +7,6 @@ from agent.clock import iso
 from agent.contract.layout import COMPANION
 from agent.contract.record import (
     AgentInfo,
-    CalibrationState,
     Counts,
     Hardware,
     Integrity,
@@ -45,7 +44,7 @@ def build_record(
         channels=list(snapshot.channels),
         planes=_planes(snapshot),
         property_changes=list(snapshot.property_changes),
-        calibration=CalibrationState(pixel_size=snapshot.pixel_size),
+        calibration=snapshot.calibration.model_copy(update={"pixel_size": snapshot.pixel_size}),
         environment=snapshot.environment,
         session=snapshot.session,
         completeness=completeness,

@@ -9,9 +9,10 @@ from typing import Any
 
 from agent.acquisition import Acquisition
 from agent.clock import iso
-from agent.contract.layout import COMPANION, CRATE, DEVICE_STATE, RECORD
+from agent.contract.layout import COMPANION, CRATE, DEVICE_STATE, PREVIEW, RECORD
 from agent.contract.record import Captured, Component, FileEntry
 from agent.document.context import Context
+from agent.document.quality import actions
 from agent.snapshot import Snapshot
 
 _CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -31,6 +32,7 @@ def crate(context: Context, acquisition: Acquisition, snapshot: Snapshot, method
     instrument = _instrument(context, snapshot)
     software = _software(snapshot, context)
     people = _people(snapshot)
+    quality = actions(snapshot, instrument[0]["@id"])
     root = {
         "@id": "./",
         "@type": "Dataset",
@@ -40,7 +42,7 @@ def crate(context: Context, acquisition: Acquisition, snapshot: Snapshot, method
         "datePublished": iso(acquisition.finished_ns or acquisition.started_ns),
         "license": {"@id": _NO_LICENCE},
         "hasPart": [],
-        "mentions": {"@id": "#acquisition"},
+        "mentions": _mentions(quality),
     }
     descriptor = {
         "@id": CRATE,
@@ -54,9 +56,15 @@ def crate(context: Context, acquisition: Acquisition, snapshot: Snapshot, method
         "name": "No licence stated",
         "description": "The instrument does not know under which terms these data may be used.",
     }
-    action = _action(acquisition, instrument[0]["@id"], software, people)
-    graph = [descriptor, root, licence, action, *instrument, *software, *people]
+    action = _action(acquisition, snapshot, instrument[0]["@id"], software, people)
+    page = {"@id": PREVIEW, "@type": "CreativeWork", "name": "This dataset for people", "about": {"@id": "./"}}
+    graph = [descriptor, page, root, licence, action, *instrument, *software, *people, *quality]
     return {"@context": [_CONTEXT, {"sha256": _SHA256}], "@graph": graph}
+
+
+def _mentions(quality: list[dict[str, Any]]) -> dict[str, str] | list[dict[str, str]]:
+    done = [{"@id": entity["@id"]} for entity in quality if entity["@type"] == "CreateAction"]
+    return [{"@id": "#acquisition"}, *done] if done else {"@id": "#acquisition"}
 
 
 def with_files(unsealed: dict[str, Any], files: Iterable[FileEntry]) -> dict[str, Any]:
@@ -161,7 +169,11 @@ def _people(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _action(
-    acquisition: Acquisition, instrument: str, software: Sequence[dict[str, Any]], people: list[dict[str, Any]]
+    acquisition: Acquisition,
+    snapshot: Snapshot,
+    instrument: str,
+    software: Sequence[dict[str, Any]],
+    people: list[dict[str, Any]],
 ) -> dict[str, Any]:
     status = _ACTION.get(acquisition.reason.value)
     tools = [s["@id"] for s in software if s["name"] != "scope-agent"]
@@ -169,13 +181,20 @@ def _action(
         "@id": "#acquisition",
         "@type": "CreateAction",
         "name": f"Acquisition of {acquisition.name}",
-        "startTime": iso(acquisition.started_ns),
-        **({"endTime": iso(acquisition.finished_ns)} if acquisition.finished_ns is not None else {}),
+        **_times(acquisition, snapshot),
         **({"agent": {"@id": people[0]["@id"]}} if people else {}),
         "instrument": [{"@id": one} for one in (instrument, *tools)],
         "result": [{"@id": "./"}],
         **({"actionStatus": {"@id": f"http://schema.org/{status}ActionStatus"}} if status else {}),
     }
+
+
+def _times(acquisition: Acquisition, snapshot: Snapshot) -> dict[str, str]:
+    """When it began and ended; when files were seen says neither."""
+    if snapshot.acquired_at is None:
+        return {}
+    hooked = bool(snapshot.device_state) and acquisition.finished_ns is not None
+    return {"startTime": snapshot.acquired_at} | ({"endTime": iso(acquisition.finished_ns or 0)} if hooked else {})
 
 
 def _text(captured: Captured | None) -> str:

@@ -18,7 +18,13 @@ _VENDOR_TAGS = {
     50838: "ImageJ",
     50839: "ImageJ",
 }
-_VENDOR_TEXTS = {b"ImageJ=": "ImageJ", b"Aperio": "Aperio SVS", b"<MetaData>": "MetaMorph"}
+_VENDOR_TEXTS = {
+    b"ImageJ=": "ImageJ",
+    b"Aperio": "Aperio SVS",
+    b"<MetaData>": "MetaMorph",
+    b'{"shape":': "tifffile",
+    b"SCANIMAGE": "ScanImage",
+}
 
 
 class NotPatchable(Exception):

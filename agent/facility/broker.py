@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from agent.facility.gaps import Gaps
 from agent.facility.live import Mirror
 from agent.facility.settings import Settings
 
@@ -25,6 +26,7 @@ class Subscriber:
     def __init__(self, settings: Settings, mirror: Mirror) -> None:
         self._settings = settings
         self._mirror = mirror
+        self._gaps = Gaps(settings.prefix)
         # A new name each time: every replica of the facility listens for itself.
         name = f"facility-{secrets.token_hex(6)}"
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv311)
@@ -67,5 +69,7 @@ class Subscriber:
     def _on_message(self, client: mqtt.Client, _: Any, message: mqtt.MQTTMessage) -> None:
         try:
             self._mirror.apply(message.topic, bytes(message.payload))
+            for topic, payload in self._gaps.note(message.topic, bytes(message.payload), message.retain):
+                client.publish(topic, payload, qos=1)
         except (UnicodeDecodeError, RecursionError) as error:
             log.warning("a message cannot be read: %s", error)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from agent.facility.durable import disk_full_told, sha256_of, write_atomic
+from agent.facility.durable import begin_writing, disk_full_told, sha256_of, write_atomic
 from agent.facility.refusal import Conflict, Unknown, WrongChecksum
 from agent.facility.storage import Upload
 
@@ -67,6 +67,8 @@ class FolderReception:
                 raise WrongChecksum("the chunk does not match its checksum and was discarded: send it again")
             if self.size == self.upload.left:
                 os.fsync(self._file.fileno())
+            else:
+                begin_writing(self._file.fileno())
             self._file.close()
             # From the start of the file, the chunk's hash is the hash of the whole.
             return self._chunk if self.upload.offset == 0 else self._whole

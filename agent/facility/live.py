@@ -117,6 +117,8 @@ class Mirror:
             return self._current(before, _read(AcquisitionData, data) if data else None)
         if kind.startswith("acquisition/"):
             _, at = _opened(payload)
+            if at is not None and before.last_event_at is not None and at < before.last_event_at:
+                return {}  # sent again for somebody who missed it
             return {"last_event": kind.removeprefix("acquisition/")[:40], "last_event_at": at}
         return {}
 
@@ -137,8 +139,9 @@ def _alerts(before: Mapping[str, Alert], code: str, payload: bytes) -> dict[str,
     kept = {known: alert for known, alert in before.items() if known != code}
     if not payload or not is_slug(code) or len(kept) >= _MAX_ALERTS:
         return kept
-    data, at = _opened(payload)
-    said = data or {}
+    said, at = _opened(payload)
+    if said is None:
+        return kept
     text = next((str(said[key]) for key in ("message", "text", "reason", "detail") if said.get(key)), code)
     return kept | {code: Alert(code=code, text=text[:300], since=at)}
 

@@ -45,8 +45,7 @@ class Staging:
                 "mtime_ns": stat.st_mtime_ns,
                 "upload": upload.id,
             }
-            with (self._folder(upload.dataset) / _LEDGER).open("ab") as ledger:
-                ledger.write(json.dumps(line).encode() + b"\n")
+            self._note(upload.dataset, line)
 
     def holds(self, dataset: str) -> bool:
         return self._files(dataset).is_dir()
@@ -58,7 +57,11 @@ class Staging:
         for path, file in walk(self._files(dataset)):
             line, stat = known.get(path, {}), file.stat()
             trusted = (line.get("size"), line.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
-            found[path] = line["sha256"] if trusted else sha256_of(file)
+            if not trusted:
+                line = {"path": path, "sha256": sha256_of(file), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+                # Whoever asks again, because this took long, is answered at once.
+                self._note(dataset, line)
+            found[path] = line["sha256"]
         return found
 
     def publish(self, dataset: str, manifest: bytes, unlisted: Iterable[str], target: Path, root: Path) -> None:
@@ -84,7 +87,7 @@ class Staging:
 
     def uploads(self, dataset: str) -> set[str]:
         """Ids of the uploads that brought the files."""
-        return {line["upload"] for line in self._lines(dataset)}
+        return {line["upload"] for line in self._lines(dataset) if "upload" in line}
 
     def clear(self, dataset: str) -> None:
         """Remove what is left of a dataset here, and the empty folders above it."""
@@ -103,6 +106,10 @@ class Staging:
         for ledger in list(self._root.glob(f"*/*/*/*/*/*/{_LEDGER}")):
             if ledger.stat().st_mtime_ns < limit_ns:
                 yield ledger.parent.relative_to(self._root).as_posix()
+
+    def _note(self, dataset: str, line: dict[str, Any]) -> None:
+        with (self._folder(dataset) / _LEDGER).open("ab") as ledger:
+            ledger.write(json.dumps(line).encode() + b"\n")
 
     def _lines(self, dataset: str) -> list[dict[str, Any]]:
         try:

@@ -1,6 +1,7 @@
 """Puts the hook into a Python environment, removes it, and tells what is there.
 
-The package is copied as `scope_agent_hook`; `scope_agent_hook.pth` beside it has Python load its boot module.
+The package is copied as `scope_agent_hook`; `scope_agent_hook.pth` beside it has each Python start wait for
+pymmcore-plus. Which environments have the hook is noted in one file of this computer.
 """
 
 from __future__ import annotations
@@ -14,19 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .boot import TARGET
 from .errors import HookError
+from .known import forget, known, remember
 from .spool import STORED, default_spool
 
 PACKAGE = "scope_agent_hook"
 PTH = f"{PACKAGE}.pth"
-_LINE = f"import {PACKAGE}.boot; {PACKAGE}.boot.register()\n"
+_FINDER = f"""
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {TARGET!r}:
+            try:
+                from {PACKAGE}.boot import find
+                return find(Finder, name, path, target)
+            except BaseException as error:
+                sys.stderr.write("scope-agent hook is not active: %r\\n" % error)
+sys.meta_path.insert(0, Finder)
+"""
+# Within the line: looking for a module of ours would cost each Python start six times as much.
+_LINE = f"import sys; exec({_FINDER!r}, {{'sys': sys}})\n"
 _REQUIRED = {"pymmcore_plus": "pymmcore-plus", "msgspec": "msgspec"}
-_NOT_COPIED = {"install.py", "errors.py"}
+_NOT_COPIED = {"install.py", "errors.py", "known.py"}
 
 _PROBE = """
 import importlib.util, json, sys, sysconfig
 print(json.dumps({
     "purelib": sysconfig.get_path("purelib"),
+    "prefix": sys.prefix,
     "version": list(sys.version_info[:2]),
     "missing": [name for name in %r if importlib.util.find_spec(name) is None],
 }))
@@ -35,7 +52,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Installed:
-    """The hook in one environment. `last_write_ns` is when any journal in `spool` was last written, UTC."""
+    """The hook in one environment. `last_write_ns` is when that environment last wrote a journal, UTC."""
 
     python: Path
     version: str
@@ -44,8 +61,10 @@ class Installed:
     last_write_ns: int | None = None
 
 
-def install(python: Path, spool: Path | None = None) -> Installed:
+def install(python: Path, spool: Path | None = None, limit_mib: int | None = None) -> Installed:
     """Install or renew the hook for `python`; its journals go to `spool`, else to the platform's folder.
+
+    All journals there may take `limit_mib`, else 1 GiB; beyond it the details of the oldest frames go.
 
     Raises HookError when the interpreter does not run, is too old or lacks a requirement, or when its folder
     cannot be written.
@@ -58,7 +77,7 @@ def install(python: Path, spool: Path | None = None) -> Installed:
         raise HookError(f"{python} lacks {names}: run `{python} -m pip install {names}`, then install the hook again")
     site = Path(target["purelib"])
     try:
-        _copy(site, None if spool is None else Path(os.path.abspath(spool)))  # noqa: PTH100
+        _copy(site, None if spool is None else Path(os.path.abspath(spool)), limit_mib)  # noqa: PTH100
     except OSError as error:
         _remove(site)
         raise HookError(f"cannot write to {site} ({error.strerror}): run as a user who may, or use a venv") from error
@@ -66,6 +85,7 @@ def install(python: Path, spool: Path | None = None) -> Installed:
     found = status(python)
     if found is None:
         raise HookError(f"the hook vanished from {site} while it was installed: is another installation going on?")
+    remember(python)
     return found
 
 
@@ -74,10 +94,12 @@ def uninstall(python: Path) -> Installed | None:
 
     Raises HookError when the files cannot be removed.
     """
-    site = Path(_examine(python)["purelib"])
-    found = _read(python, site)
+    target = _examine(python)
+    site = Path(target["purelib"])
+    found = _read(python, target)
     try:
         _remove(site)
+        forget(python)
     except OSError as error:
         raise HookError(f"cannot remove the hook from {site} ({error.strerror}): close what uses it") from error
     return found
@@ -85,7 +107,21 @@ def uninstall(python: Path) -> Installed | None:
 
 def status(python: Path) -> Installed | None:
     """The hook in the environment of `python`, or None. Raises HookError when it does not run."""
-    return _read(python, Path(_examine(python)["purelib"]))
+    return _read(python, _examine(python))
+
+
+def environments() -> list[Installed]:
+    """The hook in every environment of this computer where it was installed and still is."""
+    found: list[Installed] = []
+    for python in known():
+        try:
+            there = status(python)
+        except HookError:  # the environment is gone
+            forget(python)
+            continue
+        if there is not None:
+            found.append(there)
+    return found
 
 
 def _examine(python: Path) -> dict[str, Any]:
@@ -101,14 +137,14 @@ def _examine(python: Path) -> dict[str, Any]:
     return found
 
 
-def _copy(site: Path, spool: Path | None) -> None:
+def _copy(site: Path, spool: Path | None, limit_mib: int | None) -> None:
     source, package = Path(__file__).parent, site / PACKAGE
     _remove(site)
     package.mkdir(parents=True)
     for file in sorted(source.glob("*.py")):
         if file.name not in _NOT_COPIED:
             shutil.copyfile(file, package / file.name)
-    stored = {"version": __version__, "spool": None if spool is None else str(spool)}
+    stored = {"version": __version__, "spool": None if spool is None else str(spool), "limit_mib": limit_mib}
     (package / STORED).write_text(json.dumps(stored) + "\n", encoding="utf-8")
     # Last: a half-copied package is never imported.
     (site / PTH).write_text(_LINE, encoding="utf-8")
@@ -127,7 +163,8 @@ def _compile(python: Path, package: Path) -> None:
     subprocess.run(command, capture_output=True, timeout=60, check=False)
 
 
-def _read(python: Path, site: Path) -> Installed | None:
+def _read(python: Path, target: dict[str, Any]) -> Installed | None:
+    site = Path(target["purelib"])
     package = site / PACKAGE
     try:
         stored = json.loads((package / STORED).read_text("utf-8"))
@@ -137,11 +174,18 @@ def _read(python: Path, site: Path) -> Installed | None:
     if not (site / PTH).is_file():
         return None
     spool = Path(named) if named else default_spool()
-    return Installed(Path(python), version, package, spool, _last_write(spool))
+    return Installed(Path(python), version, package, spool, _last_write(spool, str(target["prefix"])))
 
 
-def _last_write(spool: Path) -> int | None:
-    try:
-        return max((path.stat().st_mtime_ns for path in spool.glob("*.jsonl")), default=None)
-    except OSError:
-        return None
+def _last_write(spool: Path, prefix: str) -> int | None:
+    """When a journal whose first line names the environment was last written."""
+    written: list[int] = []
+    for path in spool.glob("*.jsonl"):
+        try:
+            with path.open("rb") as file:
+                said = json.loads(file.readline(4096))
+            if said["d"].get("prefix") == prefix:
+                written.append(path.stat().st_mtime_ns)
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue  # away meanwhile, or another program's
+    return max(written, default=None)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import describe
+from .frames import Run
 from .journal import Journal
 
 if TYPE_CHECKING:
@@ -27,25 +28,8 @@ CHANGE_INTERVAL_NS = 100_000_000
 """A property that changes faster is noted once before each frame instead of each time."""
 
 _cores = itertools.count(1)
-_runs = itertools.count(1)
 
 Property = tuple[str, str]
-
-
-class Run:
-    """What was last written of the run that is on, so that a frame only says what is new."""
-
-    __slots__ = ("camera", "camera_metadata", "dtype", "frames", "id", "lost", "properties", "shape")
-
-    def __init__(self, lost: int) -> None:
-        self.id = next(_runs)
-        self.lost = lost
-        self.frames = 0
-        self.properties: Any = None
-        self.camera: Any = None
-        self.camera_metadata: dict[str, Any] = {}
-        self.shape: Any = None
-        self.dtype: Any = None
 
 
 class Recorder:
@@ -56,6 +40,8 @@ class Recorder:
         self._ref = weakref.ref(core)
         self.journal = journal
         self.run: Run | None = None
+        self.watched = False
+        """Whether the runner's method is watched, so that its end calls `ended` in any case."""
         self.callbacks: list[Callable[..., None]] = []
         """Strong references: psygnal holds methods weakly, and a dropped one falls off silently."""
         self._noise: set[Property] = set()
@@ -91,22 +77,15 @@ class Recorder:
             bare = {"run": run.id, "core": self.id, "notes": [f"start cannot be encoded: {error!r}"]}
             self.journal.put("started", bare, urgent=True)
 
-    def frame(self, image: np.ndarray, event: MDAEvent, meta: Meta | None) -> None:
+    def frame(self, image: np.ndarray, event: MDAEvent, meta: Meta | None = None) -> None:
+        # Nothing but noting down: whatever is done here takes several times as long as it would elsewhere.
         now = time.time_ns()
         run = self.run
-        if run is None:
-            return
-        if self._pending:
-            self._write_pending()
-        run.frames += 1
-        meta = meta or {}
-        entry = {"run": run.id, "i": dict(event.index), "ms": meta.get("runner_time_ms")}
-        _where(entry, event, meta)
-        _how(entry, run, event, meta)
-        if image.shape != run.shape or image.dtype != run.dtype:
-            run.shape, run.dtype = image.shape, image.dtype
-            entry["shape"], entry["dtype"] = run.shape, str(run.dtype)
-        self.journal.put("frame", entry, now)
+        if run is not None:
+            if self._pending:
+                self._write_pending()
+            run.frames += 1
+            self.journal.put_later("frame", now, (Run.entry, run, image.shape, image.dtype, event, meta, run.changes))
 
     def paused(self, paused: bool) -> None:
         if (run := self.run) is not None:
@@ -122,7 +101,9 @@ class Recorder:
         if self.run is None:
             # The run failed before sequenceStarted: it is told all the same, with no frames.
             self.started(sequence)
-        self.ended(None)
+        if not (self.watched and self._reason(None) == "errored"):
+            self.ended(None)
+        # Else what went wrong is only known when the runner's own method raises it, a moment later.
 
     def ended(self, error: BaseException | None) -> None:
         """The run is over; `error` is what it raised, where no signal told its end."""
@@ -135,13 +116,17 @@ class Recorder:
             "run": run.id,
             "reason": self._reason(error),
             "frames": run.frames,
-            "lost": self.journal.lost - run.lost,
             "state": notes.attempt("end state", lambda: describe.live_state(self._core()), []),
             "notes": notes,
         }
         if error is not None:
             entry["error"] = repr(error)
-        self.journal.put("finished", entry, urgent=True)
+        # Made after the frames before it, which may still fail.
+        self.journal.put_later("finished", time.time_ns(), (self._counted, entry, run.lost))
+        self.journal.sync()
+
+    def _counted(self, entry: dict[str, Any], lost: int) -> dict[str, Any]:
+        return {**entry, "lost": self.journal.lost - lost}
 
     def _reason(self, error: BaseException | None) -> str:
         if isinstance(error, KeyboardInterrupt):
@@ -176,7 +161,7 @@ class Recorder:
     def _write_change(self, key: Property, value: str, at_ns: int) -> None:
         self._last[key] = (value, at_ns)
         if self.run is not None:
-            self.run.properties = None  # the next frame names its channel's properties again
+            self.run.changes += 1
         self.journal.put("property", {"core": self.id, "dev": key[0], "prop": key[1], "val": value}, at_ns)
 
     def _write_pending(self) -> None:
@@ -243,42 +228,6 @@ def _known(summary: dict[str, Any]) -> dict[Property, tuple[str, int]]:
         for one in device["properties"]
         if one["value"] is not None
     }
-
-
-def _where(entry: dict[str, Any], event: MDAEvent, meta: Meta) -> None:
-    """Position: where the stages were, or for a triggered frame where they were sent."""
-    place = meta.get("position")
-    if place:
-        entry["x"], entry["y"], entry["z"] = place.get("x"), place.get("y"), place.get("z")
-    else:
-        entry["x"], entry["y"], entry["z"] = event.x_pos, event.y_pos, event.z_pos
-    if event.pos_name is not None:
-        entry["pos"] = event.pos_name
-
-
-def _how(entry: dict[str, Any], run: Run, event: MDAEvent, meta: Meta) -> None:
-    """Exposure, channel, camera, and the properties that are new since the last frame."""
-    triggered = meta.get("hardware_triggered", False)
-    exposure = meta.get("exposure_ms")
-    if triggered:
-        entry["hw"] = True
-        # The core's exposure is the last one set; in a burst the event's own counts.
-        exposure = exposure if event.exposure is None else event.exposure
-        attached = meta.get("camera_metadata") or {}
-        entry["cm"] = {key: value for key, value in attached.items() if run.camera_metadata.get(key) != value}
-        run.camera_metadata = attached
-    entry["e"] = exposure
-    if event.channel is not None:
-        entry["ch"] = (event.channel.group, event.channel.config)
-    if event.properties:
-        entry["set"] = event.properties
-    camera = meta.get("camera_device")
-    if camera != run.camera:
-        run.camera = entry["cam"] = camera
-    properties = meta.get("property_values")
-    if properties and properties != run.properties:
-        run.properties = properties
-        entry["pv"] = [(one["dev"], one["prop"], one["val"]) for one in properties]
 
 
 def _group_state(core: CMMCorePlus, group: str) -> list[tuple[str, str, str]]:

@@ -147,12 +147,14 @@ def _patch_run(runner: type[MDARunner]) -> None:
     @functools.wraps(run)
     def hooked(self: MDARunner, *args: Any, **kwargs: Any) -> None:
         error: BaseException | None = None
+        _watch(self, on=True)
         try:
             run(self, *args, **kwargs)
         except BaseException as raised:
             error = raised
             raise
         finally:
+            _watch(self, on=False)
             _ended(self, error)
 
     _replace(runner, "run", hooked)
@@ -161,6 +163,12 @@ def _patch_run(runner: type[MDARunner]) -> None:
 def _replace(runner: type[MDARunner], name: str, method: Callable[..., object]) -> None:
     setattr(method, _OURS, True)
     setattr(runner, name, method)
+
+
+def _watch(runner: MDARunner, *, on: bool) -> None:
+    recorder = _recorders.get(runner)
+    if recorder is not None:
+        recorder.watched = on
 
 
 def _ended(runner: MDARunner, error: BaseException | None) -> None:

@@ -1,12 +1,14 @@
 -- put_acquisition
 -- Insert an acquisition, or replace its value; the dataset path is never changed once it is set.
-INSERT INTO acquisitions (id, origin, state, started_ns, dataset, value)
-VALUES (:id, :origin, :state, :started_ns, :dataset, :value)
+-- A size below zero leaves the size as it is.
+INSERT INTO acquisitions (id, origin, state, started_ns, dataset, value, size)
+VALUES (:id, :origin, :state, :started_ns, :dataset, :value, :size)
 ON CONFLICT (id) DO UPDATE SET
     value = excluded.value,
     dataset = coalesce(acquisitions.dataset, excluded.dataset),
     attempts = CASE WHEN acquisitions.state = excluded.state THEN acquisitions.attempts ELSE 0 END,
     next_at_ns = CASE WHEN acquisitions.state = excluded.state THEN acquisitions.next_at_ns ELSE 0 END,
+    size = CASE WHEN excluded.size < 0 THEN acquisitions.size ELSE excluded.size END,
     error = CASE WHEN acquisitions.state = excluded.state THEN acquisitions.error
                  WHEN excluded.state = 'rejected' THEN acquisitions.error ELSE NULL END,
     state = excluded.state;
@@ -17,9 +19,36 @@ SELECT * FROM acquisitions WHERE id = :id;
 -- acquisition_by_origin
 SELECT * FROM acquisitions WHERE origin = :origin;
 
--- due_in_state
+-- ready_in_state
 -- The newest first: the acquisition that somebody is waiting for.
-SELECT * FROM acquisitions WHERE state = :state AND next_at_ns <= :now_ns ORDER BY started_ns DESC LIMIT :limit;
+SELECT * FROM acquisitions WHERE state = :state AND next_at_ns = 0 ORDER BY started_ns DESC LIMIT :limit;
+
+-- ripe_in_state
+-- Those that were postponed and whose time has come, in the order of their times: no sorting of a long queue.
+SELECT * FROM acquisitions WHERE state = :state AND next_at_ns > 0 AND next_at_ns <= :now_ns
+ORDER BY next_at_ns LIMIT :limit;
+
+-- next_delivery
+-- Small datasets before large ones; those that never failed, the newest first, before those that did.
+SELECT * FROM (SELECT *, 1 AS place FROM acquisitions WHERE state = 'delivering' AND (size > 1073741824) = 0
+               AND next_at_ns = 0 ORDER BY started_ns DESC LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT *, 2 AS place FROM acquisitions WHERE state = 'delivering' AND (size > 1073741824) = 0
+               AND next_at_ns > 0 AND next_at_ns <= :now_ns ORDER BY next_at_ns LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT *, 3 AS place FROM acquisitions WHERE state = 'delivering' AND (size > 1073741824) = 1
+               AND next_at_ns = 0 ORDER BY started_ns DESC LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT *, 4 AS place FROM acquisitions WHERE state = 'delivering' AND (size > 1073741824) = 1
+               AND next_at_ns > 0 AND next_at_ns <= :now_ns ORDER BY next_at_ns LIMIT 1)
+ORDER BY place LIMIT 1;
+
+-- large_should_yield
+-- Something is queued, or small enough to go first.
+SELECT EXISTS (SELECT 1 FROM acquisitions WHERE state = 'queued' AND next_at_ns = 0)
+OR EXISTS (SELECT 1 FROM acquisitions WHERE state = 'queued' AND next_at_ns > 0 AND next_at_ns <= :now_ns)
+OR EXISTS (SELECT 1 FROM acquisitions WHERE state = 'delivering' AND (size > 1073741824) = 0 AND next_at_ns <= :now_ns)
+AS yes;
 
 -- newest_acquisitions
 SELECT * FROM acquisitions ORDER BY started_ns DESC LIMIT :limit;
@@ -44,10 +73,28 @@ VALUES (:acquisition_id, :target, :source, :role, :state, :size, :mtime_ns, :fil
 ON CONFLICT (acquisition_id, target) DO UPDATE SET
     source = excluded.source, role = excluded.role, size = excluded.size, mtime_ns = excluded.mtime_ns,
     file_id = excluded.file_id, description = excluded.description, state = excluded.state,
-    delivered_size = NULL, sha256 = NULL, source_sha256 = NULL, upload = NULL;
+    delivered_size = NULL, sha256 = NULL, source_sha256 = NULL, upload = NULL, touched_ns = NULL;
 
 -- forget_files
 DELETE FROM files WHERE acquisition_id = :acquisition_id;
+
+-- orphan_uploads
+-- What was begun for these files and will not be gone on with.
+INSERT OR IGNORE INTO orphans SELECT upload FROM files
+WHERE acquisition_id = :acquisition_id AND upload IS NOT NULL AND (:target IS NULL OR target = :target);
+
+-- forget_uploads
+UPDATE files SET state = 'pending', upload = NULL WHERE acquisition_id = :acquisition_id AND state = 'claimed';
+
+-- orphans
+SELECT upload FROM orphans LIMIT :limit;
+
+-- orphan_ended
+DELETE FROM orphans WHERE upload = :upload;
+
+-- files_left
+SELECT * FROM files WHERE acquisition_id = :acquisition_id AND state IN ('pending', 'claimed')
+AND (role = 'data') <= :data ORDER BY (role = 'data'), size, target LIMIT :limit;
 
 -- files_of
 SELECT * FROM files WHERE acquisition_id = :acquisition_id ORDER BY target;
@@ -57,11 +104,12 @@ UPDATE files SET state = 'claimed', upload = :upload WHERE acquisition_id = :acq
 
 -- file_sent
 UPDATE files SET state = 'sent', upload = NULL, sha256 = :sha256, source_sha256 = :source_sha256,
-    delivered_size = :delivered_size
+    delivered_size = :delivered_size, touched_ns = :touched_ns
 WHERE acquisition_id = :acquisition_id AND target = :target;
 
 -- reset_file
-UPDATE files SET state = 'pending', upload = NULL, sha256 = NULL, source_sha256 = NULL, delivered_size = NULL
+UPDATE files SET state = 'pending', upload = NULL, sha256 = NULL, source_sha256 = NULL, delivered_size = NULL,
+    touched_ns = NULL
 WHERE acquisition_id = :acquisition_id AND target = :target;
 
 -- files_verified
@@ -91,11 +139,66 @@ SELECT * FROM events WHERE published_ns IS NULL AND sequence > :after ORDER BY s
 
 -- retained_events
 -- The last event of every retained topic: published anew after each connect.
-SELECT * FROM events WHERE sequence IN (SELECT max(sequence) FROM events WHERE retained = 1 GROUP BY topic)
-ORDER BY sequence;
+SELECT * FROM events WHERE sequence IN (SELECT sequence FROM latest) ORDER BY sequence;
+
+-- put_latest
+INSERT INTO latest (topic, sequence) VALUES (:topic, :sequence)
+ON CONFLICT (topic) DO UPDATE SET sequence = excluded.sequence;
 
 -- event_published
 UPDATE events SET published_ns = :published_ns WHERE sequence = :sequence;
 
+-- published_events
+-- For those who ask for them again.
+SELECT * FROM events WHERE sequence > :after AND sequence <= :until AND published_ns IS NOT NULL
+ORDER BY sequence LIMIT :limit;
+
+-- prune_events
+-- From the oldest on, a few at a time. The newest stay whatever the clock says, and so do the last words of every
+-- retained topic and what no broker acknowledged.
+DELETE FROM events WHERE sequence IN (
+    SELECT sequence FROM (SELECT sequence, published_ns FROM events
+                          WHERE sequence NOT IN (SELECT sequence FROM latest) ORDER BY sequence LIMIT :limit)
+    WHERE published_ns < :before_ns
+    AND sequence <= (SELECT value FROM counters WHERE name = 'event_sequence') - :spared);
+
 -- events_of
 SELECT * FROM events WHERE subject = :subject ORDER BY sequence;
+
+-- fact
+SELECT value FROM facts WHERE name = :name;
+
+-- put_fact
+INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- set_verified
+UPDATE acquisitions SET verified_ns = :verified_ns WHERE id = :id;
+
+-- to_release
+SELECT * FROM acquisitions INDEXED BY acquisitions_to_release
+WHERE state = 'verified' AND verified_ns <= :before_ns AND next_at_ns <= :now_ns
+ORDER BY verified_ns LIMIT :limit;
+
+-- in_use
+-- The same file on its way in another acquisition.
+SELECT EXISTS (SELECT 1 FROM files JOIN acquisitions ON id = acquisition_id WHERE source = :source
+AND acquisitions.state NOT IN ('verified', 'released')) AS yes;
+
+-- plan_release
+INSERT INTO releases (source, acquisition_id, sha256, kept, planned_ns)
+VALUES (:source, :acquisition_id, :sha256, :kept, :planned_ns)
+ON CONFLICT (acquisition_id, source) DO UPDATE SET kept = excluded.kept, sha256 = excluded.sha256,
+    planned_ns = excluded.planned_ns WHERE moved_ns IS NULL;
+
+-- release_moved
+UPDATE releases SET moved_ns = :moved_ns WHERE acquisition_id = :acquisition_id AND source = :source;
+
+-- release_removed
+UPDATE releases SET removed_ns = :removed_ns WHERE acquisition_id = :acquisition_id AND source = :source;
+
+-- releases_of
+SELECT * FROM releases WHERE acquisition_id = :acquisition_id ORDER BY source;
+
+-- to_remove
+SELECT acquisition_id, min(moved_ns) AS moved_ns FROM releases
+WHERE moved_ns IS NOT NULL AND removed_ns IS NULL AND moved_ns <= :before_ns GROUP BY acquisition_id LIMIT :limit;

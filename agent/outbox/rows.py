@@ -33,6 +33,13 @@ class Entry:
     attempts: int
     next_at_ns: int
     error: str | None
+    size: int = 0
+    """Bytes of its sources."""
+
+    @property
+    def large(self) -> bool:
+        """It waits for smaller ones; the limit is that of the outbox's index."""
+        return self.size > 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,33 @@ class FileRow:
     sha256: str | None
     source_sha256: str | None
     upload: str | None
+    touched_ns: int | None = None
+    """When the source was last touched in any way, as it was when its bytes were confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file whose bytes the far side holds and whose source was confirmed unchanged."""
+
+    file: FileRow
+    sha256: str
+    source_sha256: str
+    delivered_size: int
+    touched_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A source file that is, or is about to be, moved out of the way."""
+
+    source: str
+    acquisition_id: str
+    sha256: str
+    kept: str
+    """Where it is moved to."""
+    planned_ns: int
+    moved_ns: int | None = None
+    removed_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

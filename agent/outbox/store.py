@@ -6,31 +6,28 @@ method is one transaction. All times are UTC nanoseconds.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlite_utils import Database
 
 from agent.acquisition import Acquisition, State
-from agent.errors import Damaged, Misconfigured, NoSpace, Retryable, ScopeAgentError
+from agent.clock import Clock
+from agent.errors import Damaged
+from agent.outbox import recovery
+from agent.outbox.check import problems
 from agent.outbox.migrate import upgrade
-from agent.outbox.queries import statements
-from agent.outbox.rows import Announcement, Entry, EventRow, FileRow, FileState, NewFile
+from agent.outbox.releases import Releases
+from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
+from agent.outbox.session import readable, translated
+
+_FILE_STATES = {state.value: state for state in FileState}
 
 
-class Outbox:
+class Outbox(Releases):
     """Open with `Outbox.open`, use from any thread, close once."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._tables = Database(connection)
-        self._lock = threading.RLock()
 
     @classmethod
     def open(cls, path: Path) -> Outbox:
@@ -41,14 +38,32 @@ class Outbox:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             upgrade(connection)
+            # Writing makes the log, and only then may the mark say that there is one.
+            connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES ('opened', 'yes')")
+            recovery.mark_open(path)
         except sqlite3.DatabaseError as error:
-            raise _translated(error, path) from error
-        return cls(connection)
+            raise translated(error, path) from error
+        return cls(connection, path)
+
+    @classmethod
+    def recover(cls, path: Path, clock: Clock) -> tuple[Outbox, str | None]:
+        """Open it for the daemon; a damaged one is set aside first, and the second value says what and where."""
+        wrong = recovery.damage(path)
+        said = None
+        if wrong is not None:
+            said = f"the outbox was damaged ({wrong}) and lies in {recovery.set_aside(path, clock)}: state is rebuilt"
+        return cls.open(path), said
+
+    def check(self) -> list[str]:
+        """One line for each broken invariant; empty when all is well."""
+        with self._lock:
+            return problems(self._connection)
 
     def close(self) -> None:
         """Checkpoint and close; the outbox cannot be used afterwards."""
         with self._lock:
             self._connection.close()
+            recovery.mark_closed(self._path)
 
     # Acquisitions
 
@@ -61,6 +76,7 @@ class Outbox:
         announce: Iterable[Announcement] = (),
     ) -> None:
         """Write the acquisition, replace its files where given, announce events: all or nothing."""
+        listed = list(files) if files is not None else None
         with self._transaction():
             self._run(
                 "put_acquisition",
@@ -70,10 +86,12 @@ class Outbox:
                 started_ns=acquisition.started_ns,
                 dataset=dataset,
                 value=msgspec.json.encode(acquisition).decode(),
+                size=sum(file.size for file in listed) if listed is not None else -1,
             )
-            if files is not None:
+            if listed is not None:
+                self._run("orphan_uploads", acquisition_id=acquisition.id, target=None)
                 self._run("forget_files", acquisition_id=acquisition.id)
-                for file in files:
+                for file in listed:
                     self._put_file(acquisition.id, file)
             for announcement in announce:
                 self._announce(announcement)
@@ -88,7 +106,17 @@ class Outbox:
 
     def due(self, state: State, now_ns: int, limit: int = 100) -> list[Entry]:
         """Acquisitions in this state whose time has come, newest first."""
-        return self._entries("due_in_state", state=state.value, now_ns=now_ns, limit=limit)
+        found = self._entries("ready_in_state", state=state.value, limit=limit)
+        found += self._entries("ripe_in_state", state=state.value, now_ns=now_ns, limit=limit)
+        return sorted(found, key=lambda entry: entry.acquisition.started_ns, reverse=True)[:limit]
+
+    def next_delivery(self, now_ns: int) -> Entry | None:
+        """The delivery to go on with: small datasets before large ones, the newest first."""
+        return next(iter(self._entries("next_delivery", now_ns=now_ns)), None)
+
+    def large_should_yield(self, now_ns: int) -> bool:
+        """True when something waits that goes before a large dataset."""
+        return bool(self._rows("large_should_yield", now_ns=now_ns)[0]["yes"])
 
     def newest(self, limit: int = 50) -> list[Entry]:
         """The newest acquisitions of any state."""
@@ -127,62 +155,71 @@ class Outbox:
         with self._transaction():
             self._run("claim_file", acquisition_id=file.acquisition_id, target=file.target, upload=upload)
 
-    def sent(self, file: FileRow, sha256: str, source_sha256: str, delivered_size: int) -> None:
-        """The far side holds the file with this hash."""
+    def files_left(self, acquisition_id: str, limit: int, *, data: bool = True) -> list[FileRow]:
+        """The next files to send: metadata first, then the smallest; `data` False for metadata only."""
+        return [
+            _file(row) for row in self._rows("files_left", acquisition_id=acquisition_id, limit=limit, data=int(data))
+        ]
+
+    def sent(self, files: Iterable[Sent]) -> None:
+        """The far side holds these files."""
         with self._transaction():
-            self._run(
-                "file_sent",
-                acquisition_id=file.acquisition_id,
-                target=file.target,
-                sha256=sha256,
-                source_sha256=source_sha256,
-                delivered_size=delivered_size,
-            )
+            for sent in files:
+                self._run(
+                    "file_sent",
+                    acquisition_id=sent.file.acquisition_id,
+                    target=sent.file.target,
+                    sha256=sent.sha256,
+                    source_sha256=sent.source_sha256,
+                    delivered_size=sent.delivered_size,
+                    touched_ns=sent.touched_ns,
+                )
 
     def reset(self, file: FileRow) -> None:
         """Send the file again from its beginning."""
         with self._transaction():
+            self._run("orphan_uploads", acquisition_id=file.acquisition_id, target=file.target)
             self._run("reset_file", acquisition_id=file.acquisition_id, target=file.target)
 
-    def verified(self, acquisition: Acquisition, announce: Iterable[Announcement]) -> None:
+    def give_up_uploads(self, acquisition_id: str) -> None:
+        """Nobody will go on with what was begun for this acquisition."""
+        with self._transaction():
+            self._run("orphan_uploads", acquisition_id=acquisition_id, target=None)
+            self._run("forget_uploads", acquisition_id=acquisition_id)
+
+    def orphans(self, limit: int = 100) -> list[str]:
+        """Uploads to be ended at the far side."""
+        return [row["upload"] for row in self._rows("orphans", limit=limit)]
+
+    def orphan_ended(self, upload: str) -> None:
+        """The far side has forgotten it."""
+        with self._transaction():
+            self._run("orphan_ended", upload=upload)
+
+    def verified(self, acquisition: Acquisition, announce: Iterable[Announcement], now_ns: int = 0) -> None:
         """The facility committed the dataset: the acquisition and all its files are verified."""
         with self._transaction():
             self._run("files_verified", acquisition_id=acquisition.id)
             self.save(acquisition, announce=announce)
+            self._run("set_verified", id=acquisition.id, verified_ns=now_ns)
 
     def bytes_left(self) -> int:
         """Source bytes that are still to be sent."""
         return int(self._rows("bytes_left")[0]["n"])
 
-    # Events
+    def to_release(self, before_ns: int, now_ns: int, limit: int = 10) -> list[Entry]:
+        """Acquisitions that were verified before, the oldest first."""
+        return self._entries("to_release", before_ns=before_ns, now_ns=now_ns, limit=limit)
 
-    def announce(self, announcements: Iterable[Announcement]) -> None:
-        """Queue events that belong to no move of an acquisition."""
+    # What the installation knows of itself
+
+    def fact(self, name: str, value: str) -> str:
+        """The fact of this name; `value` becomes it when there is none yet."""
         with self._transaction():
-            for announcement in announcements:
-                self._announce(announcement)
-
-    def unpublished(self, after: int, limit: int) -> list[EventRow]:
-        """Events after a sequence number that no broker acknowledged, in order."""
-        return [_event(row) for row in self._rows("unpublished_events", after=after, limit=limit)]
-
-    def retained(self) -> list[EventRow]:
-        """The latest event of each retained topic."""
-        return [_event(row) for row in self._rows("retained_events")]
-
-    def published(self, sequences: Iterable[int], now_ns: int) -> None:
-        """The broker acknowledged these."""
-        with self._transaction():
-            for sequence in sequences:
-                self._run("event_published", sequence=sequence, published_ns=now_ns)
-
-    def events_of(self, subject: str) -> list[EventRow]:
-        """All events of an acquisition."""
-        return [_event(row) for row in self._rows("events_of", subject=subject)]
-
-    def last_sequence(self) -> int:
-        """Number of the newest event; 0 before the first."""
-        return int(self._rows("last_sequence")[0]["value"])
+            known = self._run("fact", name=name).fetchone()
+            if known is None:
+                self._run("put_fact", name=name, value=value)
+            return str(known[0]) if known else value
 
     # Journals
 
@@ -198,32 +235,6 @@ class Outbox:
             self._tables.table("journals").upsert_all(rows, pk="name")
 
     # Inside
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            if self._connection.in_transaction:
-                yield
-                return
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield
-                self._connection.execute("COMMIT")
-            except sqlite3.DatabaseError as error:
-                raise _translated(error) from error
-            finally:
-                # After a COMMIT there is nothing to roll back, and SQLite says nothing.
-                self._connection.rollback()
-
-    def _run(self, name: str, **values: Any) -> sqlite3.Cursor:
-        return self._connection.execute(statements()[name], values)
-
-    def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        with self._lock:
-            try:
-                return list(self._tables.query(statements()[name], values))
-            except sqlite3.DatabaseError as error:
-                raise _translated(error) from error
 
     def _entries(self, name: str, **values: Any) -> list[Entry]:
         return [_entry(row) for row in self._rows(name, **values)]
@@ -242,47 +253,16 @@ class Outbox:
             description=file.description,
         )
 
-    def _announce(self, event: Announcement) -> None:
-        if self._run("event_exists", id=event.id).fetchone() is not None:
-            return
-        self._run(
-            "put_event",
-            sequence=self._run("next_sequence").fetchall()[0][0],
-            id=event.id,
-            topic=event.topic,
-            type=event.type,
-            subject=event.subject,
-            time_ns=event.time_ns,
-            data=json.dumps(event.data, separators=(",", ":"), ensure_ascii=False),
-            retained=int(event.retained),
-        )
-
 
 def _entry(row: dict[str, Any]) -> Entry:
-    acquisition = msgspec.json.decode(row["value"], type=Acquisition)
-    return Entry(acquisition, row["dataset"], row["attempts"], row["next_at_ns"], row["error"])
+    with readable("acquisition", row["id"]):
+        acquisition = msgspec.json.decode(row["value"], type=Acquisition)
+    return Entry(acquisition, row["dataset"], row["attempts"], row["next_at_ns"], row["error"], row["size"])
 
 
 def _file(row: dict[str, Any]) -> FileRow:
-    values = dict(row)
-    values["state"] = FileState(values["state"])
-    return FileRow(**values)
-
-
-def _event(row: dict[str, Any]) -> EventRow:
-    values = dict(row)
-    values["data"] = json.loads(values["data"])
-    values["retained"] = bool(values["retained"])
-    return EventRow(**values)
-
-
-def _translated(error: sqlite3.DatabaseError, path: Path | None = None) -> ScopeAgentError:
-    where = f" {path}" if path else ""
-    text = str(error)
-    if "full" in text:
-        return NoSpace(f"no disk space for the outbox{where}: free some, nothing is lost")
-    if "locked" in text or "busy" in text:
-        return Retryable(f"the outbox{where} is locked by another program: {text}")
-    if "unable to open" in text or "readonly" in text:
-        return Misconfigured(f"the outbox{where} cannot be written: check the rights of its folder ({text})")
-    return Damaged(f"the outbox{where} is damaged ({text}): run 'scope-agent check'")
+    state = _FILE_STATES.get(row["state"])
+    if state is None:
+        raise Damaged(f"the outbox is damaged: file {row['target']!r} is {row['state']!r}: restart the daemon")
+    row["state"] = state
+    return FileRow(**row)

@@ -6,7 +6,7 @@ The names in "" hold where a library has none of its own; a profile adds more un
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from agent.contract.record import Captured
 from agent.snapshot.devices import Reading, State
@@ -60,13 +60,34 @@ SETTINGS: dict[str, _Names] = {
 IDENTITY: dict[str, _Names] = {
     "": {
         "SerialNumber": ("SerialNumber", "Serial Number", "CameraSerialNumber"),
-        "FirmwareVersion": ("FirmwareVersion", "CameraFirmware"),
+        "FirmwareVersion": ("FirmwareVersion", "CameraFirmware", "Firmware Version"),
         "Model": ("CameraModel", "ChipName", "CameraType", "CameraName"),
+        "SensorWidth": ("SensorWidth",),
+        "SensorHeight": ("SensorHeight",),
+        "ElectronicConversionFactor": (),
+        "PixelWellCapacity": (),
     },
+    "DemoCamera": {
+        "FirmwareVersion": ("CameraID",),
+        "Model": ("CameraName",),
+        "SensorWidth": ("OnCameraCCDXSize",),
+        "SensorHeight": ("OnCameraCCDYSize",),
+    },
+    "PVCAM": {"Model": ("ChipName",), "PixelWellCapacity": ("FullWellCapacity",)},
+    "Andor": {"Model": ("CameraName", "Camera")},
+    "AndorSDK3": {"Model": ("CameraModel",), "FirmwareVersion": ("CameraFirmware",)},
+    "PCO_Camera": {"Model": ("CameraType",), "ElectronicConversionFactor": ("Conversion factor*100",)},
+    "BaslerPylon": {"Model": ("CameraModel", "DeviceModelName")},
+    "TSI": {"FirmwareVersion": ("FirmwareVersion",)},
+    "SpinnakerCamera": {"SerialNumber": ("Serial Number",)},
+    "IDSPeak": {"SerialNumber": ("Serial Number",)},
 }
 
-_UNITS = {"ReadOutRate": "MHz", "Temperature": "degC", "FrameRate": "Hz"}
-_NUMERIC = frozenset(["Gain", "AmplificationGain", "Offset", "Temperature", "FrameRate"])
+_UNITS = {"ReadOutRate": "MHz", "Temperature": "degC", "FrameRate": "Hz", "SensorWidth": "px", "SensorHeight": "px",
+          "ElectronicConversionFactor": "e-/ADU", "PixelWellCapacity": "e-"}  # fmt: skip
+_NUMERIC = frozenset(["Gain", "AmplificationGain", "Offset", *_UNITS]) - {"ReadOutRate"}
+_SCALES = {("PCO_Camera", "ElectronicConversionFactor"): 0.01}
+"""Factor from the adapter's number to the unit above."""
 
 
 def camera_settings(
@@ -76,9 +97,20 @@ def camera_settings(
     return _read(SETTINGS, device, library, state, extra)
 
 
-def camera_identity(device: str, library: str, state: State) -> dict[str, Captured]:
-    """Model, serial number and firmware as the adapter tells them; what it does not tell is left out."""
-    return _read(IDENTITY, device, library, state, {})
+def camera_identity(
+    device: str, library: str, state: State, extra: Mapping[str, Mapping[str, str]]
+) -> dict[str, Captured]:
+    """What a camera is (model, serial number, firmware, sensor) as its adapter tells; what it does not is left out."""
+    return _read(IDENTITY, device, library, state, extra)
+
+
+def property_of(
+    name: str, library: str, present: Collection[str], extra: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    """Which of the properties that a camera has holds the setting or fact `name`; None when none does."""
+    table = IDENTITY if name in IDENTITY[""] else SETTINGS
+    names = _names(table, library, extra).get(name, ())
+    return next((one for one in names if one in present), None)
 
 
 def _read(
@@ -89,16 +121,28 @@ def _read(
     extra: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Captured]:
     found: dict[str, Captured] = {}
-    own, generic, added = table.get(library, {}), table[""], extra.get(library, {})
-    for name in dict.fromkeys((*added, *own, *generic)):
-        # What an adapter calls by another name must not be read from a property that means something else there.
-        names = (added[name],) if name in added else own.get(name) or generic[name]
+    for name, names in _names(table, library, extra).items():
         readings = (state.get((device, property_name)) for property_name in names)
         reading = next((r for r in readings if r is not None and r.value.strip()), None)
         captured = _converted(name, reading) if reading else None
+        scale = _SCALES.get((library, name))
+        if captured is not None and scale and isinstance(captured.value, int | float):
+            captured = captured.model_copy(update={"value": captured.value * scale})
         if captured is not None:
             found[name] = captured
     return found
+
+
+def _names(
+    table: Mapping[str, _Names], library: str, extra: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """Properties by what they mean: the profile's, then the adapter's own, then those that all adapters share.
+
+    What an adapter calls by another name must not be read from a property that means something else there.
+    """
+    identity = table is IDENTITY
+    added = {k: (v,) for k, v in extra.get(library, {}).items() if (k in IDENTITY[""]) == identity}
+    return {**table[""], **table.get(library, {}), **added}
 
 
 def _converted(name: str, reading: Reading) -> Captured | None:

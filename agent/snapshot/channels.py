@@ -29,6 +29,7 @@ class Run:
     objective_settings: dict[str, Captured] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     first_state: State = field(default_factory=dict)
+    plane_states: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,8 @@ class Filed:
     environment: dict[str, Captured] = field(default_factory=dict)
     session: Session = field(default_factory=Session)
     pixel_size: dict[str, Captured] = field(default_factory=dict)
+    acquired_at: str | None = None
+    """The first image's date, as the file writes it."""
 
 
 def read_files(said: OME | None, names: tuple[str, ...]) -> Filed:
@@ -193,6 +195,7 @@ def _pixel_size(element: _Element, filed: Filed) -> None:
 
 
 def _context(root: _Element, filed: Filed) -> None:
+    filed.acquired_at = next((date.text for date in root.iterfind("{*}Image/{*}AcquisitionDate") if date.text), None)
     who = root.find("{*}Experimenter")
     if who is None:
         return

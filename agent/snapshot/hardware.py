@@ -41,12 +41,13 @@ def component_id(kind: str, device: str, label: str | None) -> str:
 def mounted(profile: Profile, devices: Devices, conflicts: list[str]) -> list[Mounted]:
     """Every component of the profile, and the cameras and objectives that only the core knows."""
     found = [
-        Mounted(_component(part, device, label, devices, conflicts), part) for device, label, part in profile.parts()
+        Mounted(_component(part, device, label, devices, profile, conflicts), part)
+        for device, label, part in profile.parts()
     ]
     for camera in devices.cameras():
         if camera not in profile.detector and devices.library.get(camera) != "Utilities":
             library = devices.library.get(camera, "")
-            identity = camera_identity(camera, library, devices.start)
+            identity = camera_identity(camera, library, devices.start, profile.camera_properties)
             found.append(Mounted(_bare("Detector", camera, None, identity), None))
     for device, labels in devices.labels.items():
         if "objective" in f"{device} {devices.description.get(device, '')}".lower():
@@ -80,11 +81,13 @@ def _unprofiled(device: str, label: str, devices: Devices) -> Mounted:
     return Mounted(_bare("Objective", device, label, values), None)
 
 
-def _component(part: Part, device: str, label: str | None, devices: Devices, conflicts: list[str]) -> Component:
+def _component(
+    part: Part, device: str, label: str | None, devices: Devices, profile: Profile, conflicts: list[str]
+) -> Component:
     values = attributes(part, device, devices.start)
     what = f"{part.kind} {label or device}"
     if isinstance(part, Detector):
-        told = camera_identity(device, devices.library.get(device, ""), devices.start)
+        told = camera_identity(device, devices.library.get(device, ""), devices.start, profile.camera_properties)
         if "Model" in values:
             # Adapters put driver names here; the facility's own word for the model is better.
             told.pop("Model", None)

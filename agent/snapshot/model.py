@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.contract.record import Captured, Channel, Component, Counts, PropertyChange, Session
+from agent.contract.record import CalibrationState, Captured, Channel, Component, Counts, PropertyChange, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Planes:
     z_um: array[float]
     position_unit: str = "µm"
     """Unit of the positions; the default of OME is the `reference frame` of nobody knows what."""
+    state: array[int] = field(default_factory=lambda: array("q"))
+    """Index into the snapshot's plane states, -1 where the plane's devices were as its channel says. Empty: all so."""
 
     def __len__(self) -> int:
         return len(self.the_z)
@@ -55,6 +57,7 @@ class Planes:
             floats(self.y_um),
             floats(self.z_um),
             self.position_unit,
+            ints(self.state) if self.state else array("q"),
         )
 
 
@@ -133,3 +136,11 @@ class Snapshot:
     """The OME-XML of the files without its planes and TIFF addresses; None when the files say nothing."""
     plan: dict[str, Any]
     """The planned sequence as JSON; empty when unknown."""
+    calibration: CalibrationState = field(default_factory=CalibrationState)
+    """Quality control that holds for its optics and camera; no `metrics` means that there is none."""
+    acquired_at: str | None = None
+    """When the images were taken: the start of the run, or the date in the file; None when nobody says."""
+    plane_states: tuple[dict[str, str], ...] = ()
+    """Device properties, `device.property`, that were other than the channel says when some planes were taken."""
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """Small files of the dataset that may be delivered with our part in them, by dataset-relative name."""

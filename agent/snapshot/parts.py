@@ -38,6 +38,7 @@ class Live(Keys):
 Text = str | Live | None
 Number = float | Live | None
 Flag = bool | None
+Plain = bool | int | float | str
 
 
 def _ome(name: str, unit: str | None = None) -> Any:
@@ -57,6 +58,10 @@ class Part(Keys):
     firmware: Text = _ome("FirmwareVersion")
     pid: Text = _ome("PersistentIdentifier")
     inventory_number: Text = _ome("InventoryNumber")
+    also: dict[str, Plain] = Field(default_factory=dict)
+    """More facts by the names that they have elsewhere (NBO's, where NBO asks for them); they go into annotations."""
+    app: dict[str, Plain] = Field(default_factory=dict)
+    """What the Micro-Meta App needs to draw this part; kept here, written nowhere."""
 
     @property
     def kind(self) -> str:
@@ -73,8 +78,15 @@ class Microscope(Part):
     type: Literal["Upright", "Inverted", "Dissection", "Electrophysiology", "Other"] | None = _ome("Type")
     stand: str | None = _ome("StandType")
     """NBO type of the stand: Compound, Light sheet, Custom made, ..."""
+    description: str | None = _ome("Description")
     owner: str | None = _ome("Owner")
+    owner_contact: str | None = _ome("OwnerContact")
+    """An e-mail address."""
+    owner_id: str | None = _ome("OwnerIdentifier")
+    """ROR or another identifier of the owner."""
     landing_page: str | None = _ome("LandingPage")
+    commissioned: str | None = _ome("Commissioned")
+    """YYYY-MM-DD"""
     intermediate_magnification: Number = _ome("IntermediateMagnification")
     """Product of relay lenses and magnifier between objective and camera."""
 
@@ -293,6 +305,34 @@ class Environment(Part):
     temperature_c: Number = _ome("Temperature", "degC")
     humidity_percent: Number = _ome("Humidity", "%")
     co2_percent: Number = _ome("CO2Percent", "%")
+
+
+class Other(Part):
+    """A part that no other table is for: a shutter, a mirror, a relay lens. It goes into the annotations."""
+
+    KIND = "Other"
+
+    what: str = Field(json_schema_extra={"unit": None})
+    """What it is, such as Shutter."""
+
+    @property
+    def kind(self) -> str:
+        return self.what
+
+    @model_validator(mode="after")
+    def _is_no_other(self) -> Other:
+        table = _TABLES.get(self.what)
+        if table:
+            raise ValueError(f"{self.what} has a table of its own: use [{table}...]")
+        return self
+
+
+_TABLES = {
+    "Microscope": "microscope", "Objective": "objective", "Detector": "detector", "Filter": "filter",
+    "Dichroic": "dichroic", "Laser": "light", "LightEmittingDiode": "light", "Arc": "light", "Filament": "light",
+    "GenericExcitationSource": "light", "Stage": "stage", "FocusDrive": "focus",
+    "FocusStabilizationDevice": "autofocus", "EnvironmentalControlDevice": "environment",
+}  # fmt: skip
 
 
 class ChannelEntry(Keys):

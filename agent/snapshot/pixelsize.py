@@ -43,6 +43,24 @@ def pixel_size(
     return found
 
 
+def with_measured(
+    found: dict[str, Captured], measured: dict[str, Captured], conflicts: list[str]
+) -> dict[str, Captured]:
+    """With the facility's own measurement: it stands where nobody calibrated, and checks what stands."""
+    own, said = measured.get("MeasuredPixelSizeX"), found.get("PhysicalSizeX")
+    if own is None or not isinstance(own.value, int | float):
+        return {**found, **measured}
+    if said is None or said.source == "derived":
+        other = measured.get("MeasuredPixelSizeY", own)
+        status = Captured(value="measured", source="measured", taken_at=own.taken_at)
+        found = {**found, "PhysicalSizeX": own, "PhysicalSizeY": other, "Status": status}
+    elif isinstance(said.value, int | float) and not math.isclose(said.value, own.value, rel_tol=_TOLERANCE):
+        text = f"measured on {(own.taken_at or '')[:10]} was {own.value:.4g} um"
+        conflicts.append(f"pixel size is {said.value:.4g} um by {said.source}, but {text}")
+        found = {**found, "PhysicalSizeX": said.model_copy(update={"conflict": text})}
+    return {**found, **measured}
+
+
 def _checked(size: Captured, value: float, optics: float, conflicts: list[str]) -> Captured:
     if math.isclose(value, optics, rel_tol=_TOLERANCE):
         return size

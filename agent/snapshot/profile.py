@@ -24,6 +24,7 @@ from agent.snapshot.parts import (
     Light,
     Microscope,
     Objective,
+    Other,
     Part,
     Software,
     Stage,
@@ -46,6 +47,7 @@ class Profile(Keys):
     focus: dict[str, Focus] = Field(default_factory=dict)
     autofocus: dict[str, Autofocus] = Field(default_factory=dict)
     environment: dict[str, Environment] = Field(default_factory=dict)
+    other: dict[str, Other] = Field(default_factory=dict)
     channel: dict[str, ChannelEntry] = Field(default_factory=dict)
     """By preset name, or `group/preset` where two groups use the same name."""
     camera_properties: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -53,7 +55,7 @@ class Profile(Keys):
 
     def parts(self) -> list[tuple[str, str | None, Part]]:
         """Every part as (device, label or None, part), in the order of the file's tables."""
-        single = (self.detector, self.light, self.stage, self.focus, self.autofocus, self.environment)
+        single = (self.detector, self.light, self.stage, self.focus, self.autofocus, self.environment, self.other)
         many = (self.objective, self.filter, self.dichroic, self.light_position)
         found: list[tuple[str, str | None, Part]] = []
         for positions in many:

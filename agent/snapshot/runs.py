@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from agent.snapshot.channels import Reader, Run, channel
 from agent.snapshot.devices import Devices
 from agent.snapshot.hardware import Mounted, in_use
 from agent.snapshot.model import Image, Planes, StageLabel
+from agent.snapshot.plane_states import plane_states
 from agent.snapshot.profile import Profile
 from agent.sources.capture import Frames, RunCapture
 
@@ -44,7 +45,8 @@ def read_run(capture: RunCapture, profile: Profile, devices: Devices, found: lis
     table = _table(capture.frames)
     reader = Reader(capture, profile, devices, found, run)
     _channels(table, reader)
-    _images(table, reader)
+    states = plane_states(table.c, reader)
+    _images(table, reader, states)
     return run
 
 
@@ -84,17 +86,24 @@ def _channels(table: _Table, reader: Reader) -> None:
         reader.run.channels.append(channel(number, rows.tolist(), plan, table.cameras, reader))
 
 
-def _images(table: _Table, reader: Reader) -> None:
+def _images(table: _Table, reader: Reader, states: NDArray[np.int64] | None) -> None:
     import numpy as np
 
     order = np.argsort(table.image, kind="stable")
     starts = np.searchsorted(table.image[order], np.arange(len(table.keys) + 1))
     for number, key in enumerate(table.keys):
         rows = order[starts[number] : starts[number + 1]]
-        reader.run.images.append(_image(number, key, rows, table, reader))
+        reader.run.images.append(_image(number, key, rows, table, reader, states))
 
 
-def _image(number: int, key: tuple[int, ...], rows: NDArray[np.int64], table: _Table, reader: Reader) -> Image:
+def _image(
+    number: int,
+    key: tuple[int, ...],
+    rows: NDArray[np.int64],
+    table: _Table,
+    reader: Reader,
+    states: NDArray[np.int64] | None,
+) -> Image:
     import numpy as np
 
     frames, capture = reader.capture.frames, reader.capture
@@ -108,6 +117,8 @@ def _image(number: int, key: tuple[int, ...], rows: NDArray[np.int64], table: _T
     height, width = frames.shape[:2] if len(frames.shape) >= 2 else _planned_shape(capture)
     samples = frames.shape[2] if len(frames.shape) > 2 else 1
     planes = _planes(table, rows, frames, capture.started_ns)
+    if states is not None and (states[rows] >= 0).any():
+        planes = replace(planes, state=array("q", states[rows].astype("=i8").tobytes()))
     return Image(
         name=name,
         size=(width, height, size_z, len(reader.run.channels) * samples, size_t),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent.acquisition import Acquisition
+from agent.calibration import Entry, setup_of, state_at
 from agent.clock import iso
 from agent.contract.record import Captured, Channel, Counts, PropertyChange, Session
 from agent.formats.port import Metadata
@@ -15,7 +17,7 @@ from agent.snapshot.filed import Filed, read_files
 from agent.snapshot.hardware import Mounted, mounted
 from agent.snapshot.match import addressed, in_run_order, matched_components, matched_images
 from agent.snapshot.model import Snapshot
-from agent.snapshot.pixelsize import pixel_size
+from agent.snapshot.pixelsize import pixel_size, with_measured
 from agent.snapshot.profile import Profile
 from agent.snapshot.runs import read_run
 from agent.snapshot.values import attributes, merged
@@ -44,12 +46,18 @@ class _Parts:
     conflicts: list[str]
 
 
-def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None, metadata: Metadata | None) -> Snapshot:
+def take(
+    acquisition: Acquisition,
+    profile: Profile,
+    capture: RunCapture | None,
+    metadata: Metadata | None,
+    results: Sequence[Entry] = (),
+) -> Snapshot:
     """The snapshot of an acquisition. Pure: the same arguments give an equal snapshot; reads nothing else.
 
     `capture` is None when only files were seen, `metadata` when no format could read them; what neither tells
     stays unknown. Where sources disagree the stronger one (live, then file, then profile) is kept, the other
-    one is named with it and in `conflicts`.
+    one is named with it and in `conflicts`. `results`: the quality control that was in force when it began.
     """
     said = metadata or Metadata()
     conflicts: list[str] = []
@@ -68,6 +76,9 @@ def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None,
     in_use = [renamed.get(i, i) for i in dict.fromkeys([*run.in_use, *filed.in_use, *_always(found)])]
     images = [replace(i, objective=renamed.get(i.objective or "", i.objective)) for i in images]
     microscope = merged(filed.microscope, attributes(profile.microscope, "", run.first_state), "microscope", conflicts)
+    calibration = state_at(results, setup_of(components, in_use, channels), acquisition.started_ns)
+    size = pixel_size(capture, filed, components, in_use, microscope, channels, conflicts)
+    size = with_measured(size, calibration.pixel_size, conflicts)
     return Snapshot(
         started_at=iso(acquisition.started_ns),
         microscope=microscope,
@@ -77,7 +88,7 @@ def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None,
         channels=tuple(channels),
         images=tuple(images),
         actual=_actual(parts),
-        pixel_size=pixel_size(capture, filed, components, in_use, microscope, channels, conflicts),
+        pixel_size=size,
         environment=_environment(parts),
         session=_session(parts),
         software={**said.software, **acquisition.software, **(capture.software if capture else {}), **_core(capture)},
@@ -89,6 +100,10 @@ def take(acquisition: Acquisition, profile: Profile, capture: RunCapture | None,
         not_carried_over=said.not_carried_over,
         skeleton=filed.skeleton,
         plan=capture.sequence if capture else {},
+        calibration=calibration.model_copy(update={"pixel_size": size}),
+        plane_states=tuple(run.plane_states),
+        texts=said.texts,
+        acquired_at=iso(acquisition.started_ns) if capture is not None else filed.acquired_at,
     )
 
 
@@ -124,9 +139,9 @@ def _actual(parts: _Parts) -> Counts:
     if parts.capture is not None and len(parts.capture.frames):
         frames = parts.capture.frames
         sizes = [max(column) + 1 for column in zip(*frames.index, strict=True)]
-        return Counts(frames=len(frames), shape=sizes, axes=list(frames.axes))
+        return Counts(frames=len(frames) + parts.capture.bare, shape=sizes, axes=list(frames.axes))
     if parts.capture is not None:
-        return Counts(frames=0)
+        return Counts(frames=parts.capture.bare)
     images = parts.filed.images
     if not images:
         return Counts()

@@ -7,7 +7,7 @@ import re
 
 from agent.contract.record import Captured, Scalar
 from agent.snapshot.devices import State
-from agent.snapshot.parts import Keys, Live
+from agent.snapshot.parts import Keys, Live, Part
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
@@ -41,6 +41,8 @@ def attributes(entry: Keys, device: str, state: State) -> dict[str, Captured]:
         captured = _live(value, device, state, unit) if isinstance(value, Live) else _literal(value, unit)
         if captured is not None:
             found[name] = captured
+    if isinstance(entry, Part):
+        found |= {name: _literal(value, None) for name, value in entry.also.items() if name not in found}
     return found
 
 

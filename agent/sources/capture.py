@@ -78,3 +78,5 @@ class RunCapture:
     lost: int
     notes: list[str]
     """What the journal says is missing or odd, one line each."""
+    bare: int = 0
+    """Frames that were taken and are not in `frames`, for the journal holds nothing more of them."""

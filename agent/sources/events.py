@@ -36,17 +36,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """An acquisition began in a process that carries the hook."""
+    """An acquisition began in a process that carries the hook, or that keeps a log."""
 
     origin: str
-    """The run's key, the same after a restart: `hook:{journal file name}:{run uid}`."""
+    """The run's key, the same after a restart: `hook:{journal file name}:{run uid}` or `log:{place in the log}`."""
     at_ns: int
     name: str
     plan: Plan
     outputs: tuple[str, ...]
     """Absolute paths that the acquisition said it writes to; empty when it did not say."""
     software: dict[str, str]
-    span: Span
+    span: Span | None
+    """None when the run is only known from a log."""
     marks: dict[str, str] = field(default_factory=dict)
     """The user's own metadata of the sequence, flattened to text."""
 
@@ -68,7 +69,7 @@ class RunFinished:
     at_ns: int
     reason: FinishReason
     frames: int
-    span: Span
+    span: Span | None
     lost: int = 0
 
 

@@ -44,6 +44,7 @@ class JournalSource:
         self._free: dict[str, float] = {}
         self._away: dict[str, str] = {}
         self._missing: dict[str, float] = {}
+        self._behind = True
 
     def start(self) -> None:
         """Make the spool folder, so that the first hooked process and this one agree on it."""
@@ -69,7 +70,12 @@ class JournalSource:
                 before = tail.position
                 events.extend(self._follow(name, tail, budget))
                 budget -= tail.position - before
+        self._behind = budget <= 0
         return events
+
+    def read_to_end(self) -> bool:
+        """Whether the last poll left nothing unread: what no journal told of by then, the hook did not see."""
+        return not self._behind
 
     def durable_offsets(self) -> dict[str, int]:
         """The offset of each journal, to be stored once everything that `poll` told is stored."""

@@ -17,7 +17,7 @@ class FrameColumns:
     """Builds `Frames` entry by entry. `sizes` are the planned axes, `summary` the state at the start."""
 
     def __init__(self, sizes: dict[str, int], summary: Summary) -> None:
-        self._frames = Frames(axes=tuple(sizes))
+        self._frames = Frames(axes=tuple(axis for axis, size in sizes.items() if size > 0))
         self._camera_metadata = CameraMetadata()
         self._frames.camera_metadata = self._camera_metadata
         self._start = _start_state(summary)

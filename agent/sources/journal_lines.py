@@ -9,6 +9,9 @@ import msgspec
 
 T = TypeVar("T")
 
+HEAD = 200
+"""A line that says that details were removed is the first, and shorter than this."""
+
 
 class Line(msgspec.Struct):
     """One entry: number in the file, UTC nanoseconds, kind, content."""
@@ -143,6 +146,23 @@ class PresetEntry(msgspec.Struct):
     state: list[tuple[str, str, str]] = []
 
 
+class Gap(msgspec.Struct):
+    """Lines that were left out, or removed later: `bytes` of the file then, 0 when they were never written."""
+
+    lines: int = 0
+    frames: dict[int, int] = {}
+    """Frames of each run among them."""
+    until: int = 0
+    bytes: int = 0
+
+
+class Removed(msgspec.Struct):
+    """Journals that had to go as a whole, for the spool was larger than `limit` bytes."""
+
+    journals: list[str] = []
+    limit: int = 0
+
+
 _line = msgspec.json.Decoder(Line)
 
 
@@ -162,12 +182,33 @@ def content(line: Line, kind: type[T]) -> T | None:
         return None
 
 
+def length(raw: bytes, line: Line | None) -> int:
+    """The bytes that a line takes, or took before details were removed: offsets count these."""
+    if line is None or line.k not in ("gap", "compacted"):
+        return len(raw)
+    gap = content(line, Gap)
+    return (gap.bytes if gap else 0) or (0 if line.k == "compacted" else len(raw))
+
+
 def entries(file: BinaryIO, start: int, end: int | None) -> Iterator[Line | None]:
     """Entries in bytes `start` to `end` (or the last whole line); None for a damaged one."""
-    file.seek(start)
-    position = start
+    position = skip(file, start)
     for raw in file:
-        position += len(raw)
+        line = parse(raw)
+        position += length(raw, line)
         if not raw.endswith(b"\n") or (end is not None and position > end):
             return
-        yield parse(raw)
+        yield line
+
+
+def skip(file: BinaryIO, start: int) -> int:
+    """Go to the line at offset `start`; where the file goes on, later than that when the line was removed."""
+    file.seek(0)
+    if b'"k":"compacted"' not in file.readline(HEAD):
+        file.seek(start)
+        return start
+    file.seek(0)
+    position = 0
+    while position < start and (raw := file.readline()):
+        position += length(raw, parse(raw))
+    return position

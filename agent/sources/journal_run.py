@@ -12,6 +12,7 @@ from agent.sources.journal_frames import FrameColumns
 from agent.sources.journal_lines import (
     Finished,
     FrameEntry,
+    Gap,
     Line,
     OfRun,
     PresetEntry,
@@ -56,6 +57,7 @@ class _Reader:
         self.damaged = 0
         self.changes: list[Change] = []
         self.more_changes = 0
+        self.left_out = 0
         self.notes = list(started.notes)
         self.summary = started.typed_summary()
         self.frames = FrameColumns(started.sizes, self.summary)
@@ -78,6 +80,9 @@ class _Reader:
                 preset = content(line, PresetEntry)
                 if preset is not None and preset.core == self.started.core:
                     self.frames.set_preset(preset.group, preset.preset, preset.state)
+            case "gap":
+                gap = content(line, Gap)
+                self.left_out += gap.frames.get(self.started.run, 0) if gap else 0
             case "finished":
                 return not self._finish(line)
             case "canceled" | "paused":
@@ -126,6 +131,7 @@ class _Reader:
             changes=self.changes,
             lost=(end.lost if end else 0) + self.damaged,
             notes=self._notes(ended=ended),
+            bare=max(self.left_out, (end.frames if end else 0) - len(self.frames)),
         )
 
     def _reason(self, *, ended: bool) -> FinishReason:
@@ -142,10 +148,18 @@ class _Reader:
             notes += self.finished.notes
             if self.finished.lost:
                 notes.append(f"{self.finished.lost} journal entries could not be written")
-            if self.finished.frames > len(self.frames):
-                notes.append(f"{self.finished.frames - len(self.frames)} frames were acquired but not journaled")
+            if self.finished.error:
+                notes.append(f"the acquisition software reported: {self.finished.error}")
+            missing = self.finished.frames - len(self.frames) - self.left_out
+            if missing > 0:
+                notes.append(f"{missing} frames were acquired but not journaled")
         elif ended:
             notes.append("the acquisition process ended without finishing the run: the end state is not known")
+        if self.left_out:
+            notes.append(
+                f"the details of {self.left_out} frames are gone: the journals had reached their limit of size"
+                " before an agent read them"
+            )
         if self.damaged:
             notes.append(f"{self.damaged} journal lines are damaged")
         if self.more_changes:

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sources.events import FinishReason, RunFinished, RunProgress, RunStarted, SourceEvent, Span
-from agent.sources.journal_lines import Finished, Line, OfRun, Started, content, parse
+from agent.sources.events import FinishReason, RunFinished, RunProgress, RunStarted, SourceEvent, Span, WatchLost
+from agent.sources.journal_lines import Finished, Gap, Line, OfRun, Removed, Started, content, length, parse, skip
 from agent.sources.journal_plan import marks_of, name_of, plan_of, software_of
 
 CHUNK = 1 << 20
@@ -51,9 +51,9 @@ class Tail:
         events: list[SourceEvent] = []
         while budget > 0 and (lines := self._lines()):
             for raw in lines:
-                start, self.position = self.position, self.position + len(raw)
-                budget -= len(raw)
                 line = parse(raw)
+                start, self.position = self.position, self.position + length(raw, line)
+                budget -= len(raw)
                 if line is None:
                     self.damaged += 1
                 else:
@@ -64,7 +64,8 @@ class Tail:
     def _lines(self) -> list[bytes]:
         """The next whole lines, at least one if there is one, however long."""
         with self.path.open("rb") as file:
-            file.seek(self.position)
+            # Details may have been removed since the last time.
+            self.position = skip(file, self.position)
             data = file.read(CHUNK)
             while b"\n" not in data and (more := file.read(CHUNK)):
                 data += more
@@ -74,10 +75,14 @@ class Tail:
         match line.k:
             case "frame":
                 return self._frame(line)
+            case "gap":
+                return self._gap(line)
             case "started":
                 return self._started(line, start)
             case "finished":
                 return self._finished(line)
+            case "removed":
+                return self._removed(line)
             case _:
                 return []
 
@@ -108,6 +113,22 @@ class Tail:
             run.frames += 1
             run.at_ns = line.t
         return []
+
+    def _gap(self, line: Line) -> list[SourceEvent]:
+        gap = content(line, Gap)
+        for number, frames in (gap.frames if gap else {}).items():
+            if (run := self._runs.get(number)) is not None:
+                run.frames += frames
+                run.at_ns = line.t
+        return []
+
+    def _removed(self, line: Line) -> list[SourceEvent]:
+        entry = content(line, Removed)
+        if entry is None or not entry.journals:
+            return []
+        names = entry.journals
+        reason = f"{len(names)} journals went unread, up to {names[-1]}: the spool had reached its limit of size"
+        return [WatchLost(str(self.path.parent), line.t, reason)]
 
     def _finished(self, line: Line) -> list[SourceEvent]:
         entry = content(line, Finished)

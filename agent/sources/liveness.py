@@ -40,4 +40,13 @@ else:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return False
+        return _free_of_java(fd)
+
+    def _free_of_java(fd: int) -> bool:
+        """Micro-Manager Studio's tap can only hold the other kind of lock."""
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, LOCK_OFFSET)
+            fcntl.lockf(fd, fcntl.LOCK_UN, 1, LOCK_OFFSET)
+        except OSError:
+            return False
         return True

@@ -62,3 +62,6 @@ class HookSettings(BaseModel):
     """Folder of the journals; without it the one that `scope-agent hook install` uses."""
     keep_mib: int = Field(default=512, ge=1)
     """Journals of delivered acquisitions are kept up to this size."""
+    logs: tuple[Path, ...] | None = None
+    """Folders of the logs that pymmcore-plus keeps: runs of processes without the hook are found there. Without
+    this the one of the user who runs the agent; an empty list looks for none."""

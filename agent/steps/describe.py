@@ -11,10 +11,11 @@ from agent.document import build
 from agent.errors import Damaged
 from agent.formats import identify
 from agent.formats.port import Metadata
-from agent.snapshot import take
+from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
 from agent.sources.journal import read_run
 from agent.steps import workspace
+from agent.steps.calibrate import announce_alerts
 from agent.steps.station import Station
 
 log = logging.getLogger(__name__)
@@ -23,14 +24,24 @@ log = logging.getLogger(__name__)
 def describe(station: Station, acquisition: Acquisition) -> None:
     """complete or captured -> documented"""
     acquisition, capture = _capture(acquisition)
-    snapshot = take(acquisition, station.profile, capture, _metadata(acquisition))
+    results = station.registry.in_force(acquisition.started_ns) if station.registry else []
+    snapshot = take(acquisition, station.profile, capture, _metadata(acquisition), results)
     captured = station.advance(acquisition, State.CAPTURED)
     documents = build(station.context, captured, snapshot)
     workspace.write(station.workspace / captured.id, documents)
     tiers = documents.record.completeness
     completeness = {name: f"{tier.filled}/{tier.required}" for name, tier in tiers.items()}
     station.advance(captured, State.DOCUMENTED, completeness=completeness)
+    announce_alerts(station, {"conflict": _conflict(captured, snapshot)})
     log.info("documented: %s", captured.name, extra={"action": "documented", "acquisition": captured.id})
+
+
+def _conflict(acquisition: Acquisition, snapshot: Snapshot) -> str | None:
+    """What sources say against each other in the acquisition described last; None clears the alert."""
+    if not snapshot.conflicts:
+        return None
+    more = f" (and {len(snapshot.conflicts) - 1} more)" if len(snapshot.conflicts) > 1 else ""
+    return f"{acquisition.name}: {snapshot.conflicts[0]}{more}; both are in the record, correct the wrong one"
 
 
 def _capture(acquisition: Acquisition) -> tuple[Acquisition, RunCapture | None]:

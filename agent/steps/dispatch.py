@@ -1,29 +1,37 @@
-"""Step 5: deliver, verify, and what to do when that fails."""
+"""Step 5: deliver, verify, and what to do when that fails.
+
+Metadata of new acquisitions goes first, the newest first of all; then small datasets, then large ones. A large one
+gives way as soon as something more urgent is queued, and goes on where it stopped.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.acquisition import Acquisition, State, move
 from agent.contract.record import FileEntry
+from agent.delivery.pace import Pace
 from agent.delivery.port import Target
 from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
-from agent.delivery.worker import Interrupted, Worker
+from agent.delivery.worker import Delivered, Interrupted, Worker
 from agent.document import seal
-from agent.errors import ScopeAgentError, SourceChanged
+from agent.errors import ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import Entry
 from agent.steps import workspace
+from agent.steps.release import ReleaseStep
 from agent.steps.station import Station
 from agent.telemetry import announce
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 1.0
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Dispatch:
     """Owned by one thread."""
 
@@ -31,46 +39,81 @@ class Dispatch:
     target: Target
     settings: DeliverySettings
     interrupted: Callable[[], bool]
+    pace: Pace | None = None
+    release: ReleaseStep | None = None
+    """Uses the same target, when nothing is to be delivered."""
+    _looked: float = 0.0
+    _under_way: Entry | None = field(default=None)
+    _orphans_due: float = 0.0
 
     def step(self) -> bool:
-        """Deliver the newest acquisition whose time has come. True when there was one."""
+        """Do what is most urgent of what is due. True when there was something."""
+        if self._paused():
+            return False
         now = self.station.clock.now_ns()
-        for state in (State.QUEUED, State.DELIVERING):
-            for entry in self.station.outbox.due(state, now, limit=1):
-                self._deliver(entry)
-                return True
-        return False
+        for entry in self.station.outbox.due(State.QUEUED, now, limit=1):
+            self._begin(entry)
+            return True
+        urgent = self.station.outbox.next_delivery(now)
+        if urgent is not None:
+            self._deliver(urgent)
+            return True
+        return self._end_orphans() or (self.release is not None and self.release.step())
+
+    def _begin(self, entry: Entry) -> None:
+        """queued -> delivering, with its metadata sent."""
+        entry = replace(entry, acquisition=move(entry.acquisition, State.DELIVERING))
+        self.station.save(entry.acquisition)
+        self._attempt(entry, lambda worker: worker.send_metadata(entry))
 
     def _deliver(self, entry: Entry) -> None:
-        acquisition = move(entry.acquisition, State.DELIVERING)
-        self.station.save(acquisition)
-        entry = replace(entry, acquisition=acquisition)
-        worker = Worker(self.station.outbox, self.target, self._sealed, self.interrupted)
+        self._under_way = entry
         try:
-            delivered = worker.deliver(entry)
+            self._attempt(entry, lambda worker: self._verified(entry, worker.deliver(entry)))
+        finally:
+            self._under_way = None
+
+    def _attempt(self, entry: Entry, what: Callable[[Worker], None]) -> None:
+        worker = Worker(
+            self.station.outbox, self.target, self._sealed, self._must_yield, self.settings.parallel, self.pace
+        )
+        try:
+            what(worker)
         except Interrupted:
             return
         except SourceChanged as error:
-            self._settle_again(acquisition, error)
+            self._settle_again(entry.acquisition, error)
         except ScopeAgentError as error:
             self._failed(entry, error)
-        else:
-            self._verified(entry, delivered.files, delivered.size)
+
+    def _must_yield(self) -> bool:
+        """The daemon stops, the microscope is busy, or this is large and something more urgent came."""
+        if self.interrupted() or self._paused():
+            return True
+        now = self.station.clock.monotonic()
+        entry = self._under_way
+        if entry is None or not entry.large or now - self._looked < _LOOK_S:
+            return False
+        self._looked = now
+        return self.station.outbox.large_should_yield(self.station.clock.now_ns())
+
+    def _paused(self) -> bool:
+        return self.pace is not None and self.pace.mode() == "pause"
 
     def _sealed(self, entry: Entry, files: list[FileEntry]) -> dict[str, bytes]:
         folder = self.station.workspace / entry.acquisition.id
         record, crate = workspace.drafts(folder)
         return seal(record, crate, files)
 
-    def _verified(self, entry: Entry, files: int, size: int) -> None:
+    def _verified(self, entry: Entry, delivered: Delivered) -> None:
         now = self.station.clock.now_ns()
         verified = move(entry.acquisition, State.VERIFIED)
-        more: dict[str, Any] = {"files": files, "bytes": size, "dataset": entry.dataset}
+        more: dict[str, Any] = {"files": delivered.files, "bytes": delivered.size, "dataset": entry.dataset}
         events = [
             announce.lifecycle(self.station.topics, entry.acquisition, now, **more),
             announce.lifecycle(self.station.topics, verified, now, **more),
         ]
-        self.station.outbox.verified(verified, events)
+        self.station.outbox.verified(verified, events, now)
         self.station.wake()
         workspace.forget(self.station.workspace / verified.id)
         log.info(
@@ -88,6 +131,7 @@ class Dispatch:
     def _failed(self, entry: Entry, error: ScopeAgentError) -> None:
         match decide(error, entry.attempts, self.settings):
             case GiveUp():
+                self.station.outbox.give_up_uploads(entry.acquisition.id)
                 self.station.reject(entry.acquisition, str(error))
                 log.error("%s", error, extra={"action": "rejected", "acquisition": entry.acquisition.id})
             case retry:
@@ -99,3 +143,21 @@ class Dispatch:
                     retry.seconds,
                     extra={"action": "postponed", "acquisition": entry.acquisition.id},
                 )
+
+    def _end_orphans(self) -> bool:
+        """End uploads that nobody will resume; True when one was ended."""
+        now = self.station.clock.monotonic()
+        if now < self._orphans_due:
+            return False
+        ended = 0
+        try:
+            for upload in self.station.outbox.orphans():
+                self.target.abandon(upload)
+                self.station.outbox.orphan_ended(upload)
+                ended += 1
+        except Unreachable:
+            self._orphans_due = now + self.settings.retry_most_s
+        except ScopeAgentError as error:
+            self._orphans_due = now + self.settings.retry_most_s
+            log.warning("an abandoned upload stays behind for now: %s", error, extra={"action": "orphan"})
+        return bool(ended)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agent.acquisition import Acquisition, State, fold, move
+from agent.acquisition import Acquisition, FoundBy, State, fold, move
 from agent.acquisition.moves import RunEvent, begin
-from agent.contract.ids import uuid7
+from agent.contract.ids import derived_id
 from agent.sources.events import FileSeen, RunFinished, RunProgress, RunStarted, SourceEvent, WatchLost
 from agent.sources.port import Source
 from agent.steps.station import Station
@@ -22,6 +22,8 @@ class Candidates(Protocol):
     """Takes the files that were seen in watched folders."""
 
     def add(self, seen: FileSeen) -> None: ...
+
+    def claim(self, run: Acquisition) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -72,7 +74,9 @@ class Listen:
     def _started(self, event: RunStarted) -> None:
         known = self.station.outbox.by_origin(event.origin)
         if known is None:
-            run = begin(event, str(uuid7(event.at_ns)))
+            run = begin(event, derived_id(event.at_ns, self.station.topics.root, event.origin))
+            if self.candidates.claim(run):
+                run = replace(run, found_by=FoundBy.BOTH)
             now = self.station.clock.now_ns()
             events = [
                 announce.lifecycle(self.station.topics, run, now),

@@ -38,6 +38,8 @@ class Settle:
         waiting = [finding for finding in findings if not finding.whole]
         rested = now - since >= self.station.settle.quiet_s
         patient = now - since < self.station.settle.patience_s
+        if acquisition.only_logged and not findings and patient:
+            return False  # a watched folder may still show what it wrote
         if acquisition.outputs and not findings:
             waiting_for_files = patient if acquisition.reason is not FinishReason.ABORTED else not rested
             if waiting_for_files:
@@ -62,7 +64,7 @@ class Settle:
         for finding in findings:
             for file in finding.dataset.files:
                 self.quiet.forget(str(file))
-        if acquisition.span is None and not findings:
+        if acquisition.span is None and not findings and not acquisition.only_logged:
             self.station.reject(acquisition, f"{acquisition.main} was deleted before it was delivered")
             return
         done = move(completed(acquisition, findings), State.COMPLETE)
@@ -76,6 +78,8 @@ def completed(acquisition: Acquisition, findings: list[Finding]) -> Acquisition:
     doubts = [finding.reason for finding in findings if not finding.whole]
     if acquisition.outputs and not findings:
         doubts.append(f"no file was found at {acquisition.outputs[0]}")
+    if acquisition.only_logged and not findings:
+        doubts.append("no file of this run was found: watch the folder that the acquisition software writes to")
     reason = acquisition.reason
     if doubts and reason is FinishReason.COMPLETED:
         # "Completed" is believed only when the files agree.
@@ -85,7 +89,7 @@ def completed(acquisition: Acquisition, findings: list[Finding]) -> Acquisition:
     return replace(
         acquisition,
         reason=reason,
-        frames=acquisition.frames if acquisition.span else sum(planes),
+        frames=acquisition.frames if acquisition.span or not planes else sum(planes),
         format=datasets[0].format if datasets else None,
         main=str(datasets[0].main) if datasets else None,
         files=tuple(file for dataset in datasets for file in source_files(dataset)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.acquisition import Acquisition, State, move
 from agent.acquisition.settings import SettleSettings
+from agent.calibration import CalibrationSettings, Registry
 from agent.clock import Clock
 from agent.contract.topics import Topics
 from agent.document import Context
@@ -31,6 +32,9 @@ class Station:
     clock: Clock
     wake: Callable[[], None]
     """Tell the publisher that there are new events."""
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    registry: Registry | None = None
+    """Results of quality control; None where nothing keeps them."""
 
     def advance(self, acquisition: Acquisition, to: State, event: str | None = None, **more: Any) -> Acquisition:
         """Move, save and announce in one transaction."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent.acquisition import Acquisition, State
+from agent.calibration import Entry
 from agent.clock import iso
 from agent.contract.event import TYPE_PREFIX, AcquisitionData, StatusData, event_id
 from agent.contract.topics import Topics
 from agent.outbox import Announcement
 
+_RESULTS = 12
+"""Results in one event, so that it stays under the limit of its size."""
 _EVENT_OF: dict[State, str] = {
     State.ACQUIRING: "started",
     State.ABORTED: "aborted",
@@ -95,3 +99,46 @@ def alert(topics: Topics, code: str, text: str | None, now_ns: int) -> Announcem
         data={"code": code, "text": text} if text is not None else None,
         retained=True,
     )
+
+
+def calibration(topics: Topics, newest: Entry, in_force: Sequence[Entry], now_ns: int) -> Announcement:
+    """The retained latest results of a kind of calibration: `newest`, and what else of the kind is in force."""
+    status = "fail" if any(entry.failed for entry in in_force) else "pass"
+    data = {
+        "kind": newest.kind,
+        "status": status,
+        "next_due": min((entry.due_at for entry in in_force), default=newest.due_at),
+        "newest": newest.id,
+        "results": [_result(entry) for entry in sorted(in_force, key=lambda e: e.measured_at)[-_RESULTS:]],
+    }
+    return Announcement(
+        id=event_id("calibration", topics.root, newest.id),
+        topic=topics.calibration(newest.kind),
+        type=f"{TYPE_PREFIX}.calibration.{newest.kind}.v1",
+        subject=newest.id,
+        time_ns=now_ns,
+        data=data,
+        retained=True,
+    )
+
+
+def _result(entry: Entry) -> dict[str, object]:
+    """What a dashboard shows of a result: every metric with a limit, and the rest by value."""
+    return {
+        "id": entry.id,
+        "measured_at": entry.measured_at,
+        "due_at": entry.due_at,
+        "quality": entry.quality,
+        "reasons": list(entry.reasons)[:10],
+        "holds_for": entry.holds_for.model_dump(exclude_defaults=True),
+        "series": entry.series,
+        "metrics": {
+            name: {
+                "value": found.value,
+                "unit": found.unit,
+                "status": found.status,
+                **({"limit": found.limit.value, "sense": found.limit.sense} if found.limit else {}),
+            }
+            for name, found in entry.metrics.items()
+        },
+    }

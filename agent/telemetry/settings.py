@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from agent.contract.settings import Settings
-from agent.contract.topics import PREFIX, check_prefix
+from agent.contract.topics import PREFIX, check_prefix, check_topic
 from agent.errors import Misconfigured
 
 
@@ -37,6 +37,24 @@ class MqttSettings(Settings):
     """The key of our own certificate."""
     keepalive_s: int = Field(default=20, ge=5, le=600)
     """Seconds between two signs of life; after 1.5 times that the broker publishes the last will."""
+
+    keep_days: int = Field(default=30, ge=1, le=3650)
+    """Events are kept for so many days after the broker took them, and can be asked for again."""
+
+    sensor_temperature: str | None = None
+    """Topic of the room's temperature: a number, or {"value": number}, in degrees Celsius."""
+    sensor_humidity: str | None = None
+    """Topic of the relative humidity, in percent."""
+    sensor_carbon_dioxide: str | None = None
+    """Topic of the CO2 at the sample, in percent."""
+
+    @field_validator("sensor_temperature", "sensor_humidity", "sensor_carbon_dioxide")
+    @classmethod
+    def _topic(cls, value: str | None) -> str | None:
+        try:
+            return check_topic(value) if value is not None else None
+        except Misconfigured as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("prefix")
     @classmethod

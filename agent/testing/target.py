@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
+from agent.contract.layout import RECORD
 from agent.contract.manifest import parse
 from agent.contract.manifest import render as render_manifest
 from agent.delivery.port import Held, Outgoing, Target
-from agent.errors import Mismatch, Rejected, ScopeAgentError, Unreachable
+from agent.errors import Mismatch, Rejected, Retryable, ScopeAgentError, Unreachable
 
 DATASET = "lab/scope/2026/01/02/030405_suite_0badcafe"
 
@@ -21,11 +24,15 @@ class MemoryTarget:
     def __init__(self) -> None:
         self.committed: dict[str, dict[str, bytes]] = {}
         self.fail_next: ScopeAgentError | None = None
+        self.abandoned: list[str] = []
         self._staged: dict[str, dict[str, bytes]] = {}
         self._manifests: dict[str, bytes] = {}
 
     def check(self) -> None:
         self._maybe_fail()
+
+    def doubts(self) -> list[str]:
+        return []
 
     def send(self, dataset: str, file: Outgoing) -> str:
         self._maybe_fail()
@@ -56,6 +63,14 @@ class MemoryTarget:
             raise Rejected(f"there is no dataset {dataset}")
         return Held({path: _sha256(body) for path, body in self.committed[dataset].items()})
 
+    def record(self, dataset: str) -> bytes | None:
+        self._maybe_fail()
+        return self.committed.get(dataset, {}).get(RECORD)
+
+    def abandon(self, upload: str) -> None:
+        self._maybe_fail()
+        self.abandoned.append(upload)
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -70,9 +85,9 @@ class MemoryTarget:
             raise error
 
 
-def outgoing(path: str, body: bytes) -> Outgoing:
-    """A file of these bytes, in blocks of a kilobyte."""
-    return Outgoing(path, len(body), lambda offset: (body[at : at + 1024] for at in range(offset, len(body), 1024)))
+def outgoing(path: str, body: bytes, block: int = 1024) -> Outgoing:
+    """A file of these bytes, in blocks of `block` bytes."""
+    return Outgoing(path, len(body), lambda offset: (body[at : at + block] for at in range(offset, len(body), block)))
 
 
 def _sha256(body: bytes) -> str:
@@ -83,51 +98,138 @@ def _manifest(files: dict[str, bytes]) -> bytes:
     return render_manifest({path: _sha256(body) for path, body in files.items()})
 
 
-def sends_what_it_was_given(target: Target) -> None:
+def sends_what_it_was_given(target: Target, dataset: str) -> None:
     """`send` returns the hash of what the far side holds, also for an empty file, also when sent again."""
     for body in (b"", b"x", bytes(range(256)) * 5000):
         for _ in range(2):
-            assert target.send(DATASET, outgoing("data/a.bin", body)) == _sha256(body)
+            assert target.send(dataset, outgoing("data/a.bin", body)) == _sha256(body)
 
 
-def commits_only_what_is_whole(target: Target) -> None:
+def commits_only_what_is_whole(target: Target, dataset: str) -> None:
     """A missing or different file is named, nothing becomes visible; then the whole dataset does."""
     files = {"data/a.bin": b"a" * 3000, "acquisition.json": b"{}"}
-    target.send(DATASET, outgoing("data/a.bin", b"wrong"))
-    answer = target.commit(DATASET, _manifest(files))
+    target.send(dataset, outgoing("data/a.bin", b"wrong"))
+    answer = target.commit(dataset, _manifest(files))
     assert answer.missing == ("acquisition.json",)
     assert answer.different == ("data/a.bin",)
+    assert target.record(dataset) is None
     try:
-        target.held(DATASET)
+        target.held(dataset)
     except Rejected:
         pass
     else:
         raise AssertionError("a dataset that is not whole is visible")
     for path, body in files.items():
-        target.send(DATASET, outgoing(path, body))
-    committed = target.commit(DATASET, _manifest(files))
+        target.send(dataset, outgoing(path, body))
+    committed = target.commit(dataset, _manifest(files))
     assert not committed.missing
     assert not committed.different
-    assert dict(target.held(DATASET).files) == {path: _sha256(body) for path, body in files.items()}
+    assert dict(target.held(dataset).files) == {path: _sha256(body) for path, body in files.items()}
+    assert target.record(dataset) == b"{}"
 
 
-def committing_again_changes_nothing(target: Target) -> None:
+def committing_again_changes_nothing(target: Target, dataset: str) -> None:
     """The same content again is a no-op; other content for a committed dataset is refused."""
     files = {"data/a.bin": b"a"}
     for _ in range(2):
-        assert target.send(DATASET, outgoing("data/a.bin", b"a")) == _sha256(b"a")
-        assert not target.commit(DATASET, _manifest(files)).missing
+        assert target.send(dataset, outgoing("data/a.bin", b"a")) == _sha256(b"a")
+        assert not target.commit(dataset, _manifest(files)).missing
     try:
-        refused = target.send(DATASET, outgoing("data/b.bin", b"b")) != _sha256(b"b")
+        refused = target.send(dataset, outgoing("data/b.bin", b"b")) != _sha256(b"b")
     except ScopeAgentError:
         refused = True
     assert refused
-    assert set(target.held(DATASET).files) == {"data/a.bin"}
+    try:
+        other = target.send(dataset, outgoing("data/a.bin", b"other"))
+    except ScopeAgentError:
+        other = _sha256(b"a")
+    assert other == _sha256(b"a"), "a committed file was replaced"
+    assert set(target.held(dataset).files) == {"data/a.bin"}
+    assert target.held(dataset).files["data/a.bin"] == _sha256(b"a")
 
 
-SUITE: tuple[Callable[[Target], None], ...] = (
+def takes_any_name(target: Target, dataset: str) -> None:
+    """Names with what URLs, forms and shells find special."""
+    names = ("data/a b+c%20d&e=f?g#h.tif", "data/\u00b5m \u540d \u00e9.tif", 'data/it\'s "so".tif', "data/x/.zattrs")
+    files = {name: name.encode() for name in names}
+    for path, body in files.items():
+        assert target.send(dataset, outgoing(path, body)) == _sha256(body), path
+    held = target.commit(dataset, _manifest(files))
+    assert not held.missing
+    assert not held.different
+    assert dict(target.held(dataset).files) == {path: _sha256(body) for path, body in files.items()}
+
+
+def says_what_it_doubts(target: Target, dataset: str) -> None:
+    """`check` returns, `doubts` are lines, and nothing is known of a dataset that is not there."""
+    target.check()
+    assert all(isinstance(doubt, str) and doubt for doubt in target.doubts())
+    assert target.record(dataset) is None
+
+
+def ends_what_is_given_up(target: Target, dataset: str) -> None:
+    """An upload that was begun and is abandoned leaves nothing that the next try would stumble over."""
+    body = bytes(range(256)) * 60_000
+    begun: list[str] = []
+
+    def cut(offset: int) -> Iterator[bytes]:
+        yield body[offset : offset + 6_000_000]
+        yield body[offset + 6_000_000 : offset + 8_000_000]
+        raise Unreachable("cut")
+
+    for _ in range(2):
+        try:
+            target.send(dataset, Outgoing("data/a.bin", len(body), cut, on_upload=begun.append))
+        except Unreachable:
+            pass
+        else:
+            raise AssertionError("half a file was taken for the whole")
+        if begun:
+            target.abandon(begun[-1])
+            target.abandon(begun[-1])
+    whole = outgoing("data/a.bin", body, 1 << 20)
+    assert _soon(lambda: target.send(dataset, whole)) == _sha256(body)
+
+
+def goes_on_after_a_cut(target: Target, dataset: str) -> None:
+    """From where it was told to resume, with a source that changed meanwhile: never a mixture."""
+    old, new = b"o" * 12_000_000, b"n" * 12_000_000
+    upload: list[str] = []
+
+    def cut(offset: int) -> Iterator[bytes]:
+        for at in range(offset, 11_000_000, 1 << 20):
+            yield old[at : at + (1 << 20)]
+        raise Unreachable("cut")
+
+    with suppress(Unreachable):
+        target.send(dataset, Outgoing("data/a.bin", len(old), cut, on_upload=upload.append))
+    again = outgoing("data/a.bin", new, 1 << 20)
+    again.upload = upload[-1] if upload else None
+    mixed = _soon(lambda: target.send(dataset, again))
+    if mixed != _sha256(new):
+        # A target may resume blindly when it then says what it holds: the worker sends it anew.
+        if again.upload is not None:
+            target.abandon(again.upload)
+        assert target.send(dataset, outgoing("data/a.bin", new, 1 << 20)) == _sha256(new)
+
+
+def _soon(send: Callable[[], str]) -> str:
+    """A server may need a moment to notice that a connection was cut."""
+    for _ in range(40):
+        try:
+            return send()
+        except Retryable:
+            time.sleep(0.25)
+    return send()
+
+
+SUITE: tuple[Callable[[Target, str], None], ...] = (
     sends_what_it_was_given,
     commits_only_what_is_whole,
     committing_again_changes_nothing,
+    takes_any_name,
+    says_what_it_doubts,
+    ends_what_is_given_up,
+    goes_on_after_a_cut,
 )
-"""Every target, real or fake, passes each of these on an empty far side."""
+"""Every target, real or fake, passes each of these with a dataset that the far side does not know."""

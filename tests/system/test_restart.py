@@ -38,7 +38,7 @@ def site(tmp_path: Path, nats: Broker) -> Iterator[Path]:
     wait_port(port, facility, 30)
     (tmp_path / "images").mkdir()
     (tmp_path / "config.toml").write_text(
-        f'site = "lab"\ninstrument = "scope"\nstate = "state"\n[hook]\nspool = "spool"\n'
+        f'site = "lab"\ninstrument = "scope"\nstate = "state"\n[hook]\nspool = "spool"\nlogs = []\n'
         f'[[watch]]\npath = "images"\nquiet_s = 1\n'
         f'[delivery]\nurl = "http://127.0.0.1:{port}"\ntoken_file = "token"\nretry_most_s = 1\n'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {nats.port}\n'

@@ -20,7 +20,7 @@ from agent.delivery.worker import Interrupted, Worker
 from agent.errors import Misconfigured, Rejected, SourceChanged, Unreachable
 from agent.facility.serve import create_token, serve
 from agent.facility.settings import Settings
-from agent.outbox import FileState, NewFile, Outbox
+from agent.outbox import FileState, NewFile, Outbox, Sent
 from agent.sources.identity import identity
 from tests.conftest import free_port
 
@@ -142,13 +142,13 @@ def test_an_interrupted_upload_goes_on_where_it_stopped_after_both_sides_restart
     facility.start()
     second = FacilityTarget(facility.settings(tmp_path))
     sent: list[int] = []
-    plain = second._client.request
+    plain = second._wire.ask
 
     def counting(method: str, path: str, **how):
-        sent.append(len(how.get("content") or b"") if method == "PATCH" else 0)
+        sent.append(how["body"].size if method == "PATCH" else 0)
         return plain(method, path, **how)
 
-    second._client.request = counting
+    second._wire.ask = counting
     worker(outbox, second).deliver(outbox.get("00-1"))
     second.close()
     assert 0 < sum(sent) < 6 << 20
@@ -188,7 +188,7 @@ def test_a_file_lost_at_the_facility_before_the_commit_is_sent_again(facility, t
     queued(outbox, source)
     row = outbox.files("00-1")[0]
     wrong = hashlib.sha256(b"abc").hexdigest()
-    outbox.sent(row, wrong, wrong, 3)  # it says sent, but the facility never saw it
+    outbox.sent([Sent(row, wrong, wrong, 3)])  # it says sent, but the facility never saw it
     with pytest.raises(Exception, match="sending them again"):
         worker(outbox, target).deliver(outbox.get("00-1"))
     assert outbox.files("00-1")[0].state is FileState.PENDING
@@ -200,7 +200,7 @@ def test_a_wrong_token_and_a_dead_facility_are_one_line(facility, tmp_path) -> N
     settings = facility.settings(tmp_path)
     (tmp_path / "token").write_text("wrong")
     stranger = FacilityTarget(settings)
-    with pytest.raises(Misconfigured, match="check the token"):
+    with pytest.raises(Misconfigured, match="check the credentials"):
         stranger.send(DATASET, Outgoing("data/a", 1, lambda _: iter([b"x"])))
     stranger.close()
     nobody = FacilityTarget(DeliverySettings(url=f"http://127.0.0.1:{free_port()}"))

@@ -14,6 +14,7 @@ import tifffile
 
 from agent.document.annotate import Patch, blocks, delivered_size, plan
 from agent.errors import SourceChanged
+from agent.formats import registry
 
 OME = b'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"></OME>'
 CORPUS = Path(os.environ.get("SCOPE_AGENT_CORPUS", Path(__file__).parents[4] / "shared" / "data"))
@@ -212,3 +213,36 @@ def test_ome_text_of_a_copy_is_read_by_ome_types(tmp_path: Path) -> None:
     copy = tmp_path / "copy.ome.tif"
     copy.write_bytes(deliver(path, plan(path, OME))[1])
     assert ome_types.from_tiff(copy).images == []
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_plain_tiff_is_delivered_as_ome_tiff(tmp_path: Path, bigtiff: bool) -> None:
+    from tests.unit.document.test_corpus_round_trip import delivered, described, pixels
+
+    path = tiff_file(tmp_path, bigtiff=bigtiff, description="exposed by hand")
+    (dataset,) = registry.datasets_in(path)
+    acquisition, metadata, made = described(dataset)
+    assert metadata.not_carried_over["ImageDescription"] == "exposed by hand"
+    assert made.record.not_carried_over["ImageDescription"] == "exposed by hand"
+    ((source, copy, annotated),) = delivered(acquisition, made, tmp_path / "out")
+    assert annotated
+    assert pixels(copy) == pixels(source)
+    said = ome_types.from_tiff(copy)
+    assert (said.images[0].pixels.size_t, said.images[0].pixels.tiff_data_blocks[0].plane_count) == (3, 3)
+    with tifffile.TiffFile(copy) as tiff:
+        assert tiff.is_ome
+        np.testing.assert_array_equal(tiff.series[0].asarray(), tifffile.imread(path))
+
+
+def test_a_tiff_whose_pages_are_no_row_of_planes_stays_as_it_is(tmp_path: Path) -> None:
+    """A thumbnail between the planes: their number is not their place."""
+    from tests.unit.document.test_corpus_round_trip import described
+
+    path = tmp_path / "thumbs.tif"
+    with tifffile.TiffWriter(path) as out:
+        out.write(np.zeros((64, 64), np.uint16), metadata=None)
+        out.write(np.zeros((8, 8), np.uint16), metadata=None, subfiletype=1)
+        out.write(np.ones((64, 64), np.uint16), metadata=None)
+    _, _, made = described(registry.datasets_in(path)[0])
+    assert made.embedded == {}
+    assert b"<MetadataOnly" in made.ome_xml

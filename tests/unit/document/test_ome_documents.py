@@ -295,7 +295,9 @@ def test_many_files_do_not_multiply_the_text(tiff_run: Recorded) -> None:
     )
     files = tuple(SourceFile(f"/x/f{n}.ome.tif", f"f{n}.ome.tif", 1, 1, "1:1") for n in range(384))
     acquisition = dataclasses.replace(run.acquisition, files=files, format="ome-tiff")
-    texts = embedded(acquisition, sheet(CONTEXT, acquisition, dataclasses.replace(snapshot, images=images), {}))
+    texts = embedded(
+        CONTEXT, acquisition, sheet(CONTEXT, acquisition, dataclasses.replace(snapshot, images=images), {})
+    )
     assert len(texts) == 384
     assert sum(map(len, texts.values())) < BUDGET * 4
     assert all(text.count(b"<Plane ") == 26 for text in texts.values())

@@ -45,7 +45,7 @@ def entries() -> list[FileEntry]:
 
 def test_tier_one_of_the_demo_is_complete(made: Documents) -> None:
     tiers = made.record.completeness
-    assert list(tiers) == ["tier1", "tier2", "tier3"]
+    assert list(tiers) == ["tier1", "tier2", "tier3", "rembi"]
     assert tiers["tier1"].missing == []
     assert tiers["tier1"].filled == tiers["tier1"].required >= 100
     assert tiers["tier2"].missing == []
@@ -176,14 +176,18 @@ def test_methods_say_what_was_done(made: Documents) -> None:
 def test_methods_say_what_is_not_known(tiff_run: Recorded) -> None:
     text = documents(tiff_run, Profile()).methods
     assert "a Nikon 10X S Fluor objective of unknown numerical aperture" in text
-    assert "Not known: make and model of the microscope." in text
+    assert (
+        "Not known: make and model of the microscope; the light source and the emission band of channels DAPI and FITC."
+        in text
+    )
     assert not re.search(r"  |None|nan|\(\)| ,|\.\.", text)
 
 
 def test_methods_of_nothing(tiff_run: Recorded) -> None:
     bare = dataclasses.replace(tiff_run.acquisition, files=(), software={}, marks={})
     text = methods(bare, take(bare, Profile(), None, None))
-    assert text.startswith("Images were acquired on ")
+    assert text.startswith("Images were acquired with a microscope. ")
     assert text.rstrip().endswith(
-        "Not known: make and model of the microscope, the objective, the detector, and number and size of the images."
+        "Not known: make and model of the microscope, the objective, the detector, the date, the acquisition software, "
+        "and number and size of the images."
     )

@@ -106,7 +106,8 @@ def test_what_a_record_says_can_be_found(agent: Agent, facility: Running) -> Non
     day = {"since": "2026-03-04T00:00:00Z", "until": "2026-03-05T00:00:00Z"}
     (item,) = acquisitions(facility, instrument="lab/scope1", **day)
     assert (item["frames"], item["user"], item["objective"]) == (60, "A. Costa", "Plan Apo 60x/1.40")
-    assert item["completeness"] == {"minimum": {"filled": 12, "required": 12, "missing": []}}
+    minimum = item["completeness"]["minimum"]
+    assert (minimum["filled"], minimum["required"], minimum["missing"]) == (12, 12, [])
     assert acquisitions(facility, until="2026-03-04T00:00:00Z") == []
     detail = httpx.get(f"{facility.url}/api/acquisitions/{item['id']}", trust_env=False).json()
     assert detail["record"]["name"] == "cells"

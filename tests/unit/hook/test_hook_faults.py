@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def test_every_callback_fails(core, tmp_path, monkeypatch):
     assert str(core.mda.status.finish_reason) == "completed"
     assert journal.lost >= FRAMES
     journal.close()
-    assert set(_kinds(tmp_path)) == {"attached", "lost"}
+    assert set(_kinds(tmp_path)) == {"journal", "attached", "lost"}
 
 
 def test_frames_that_cannot_be_encoded_are_counted(core, tmp_path, monkeypatch):
@@ -151,7 +152,7 @@ def test_a_full_disk_loses_nothing_that_fits_the_queue(core, tmp_path, monkeypat
     end = _told(tmp_path)
     assert (end.reason, end.frames, end.lost) == (FinishReason.COMPLETED, FRAMES, 0)
     numbers = [line["n"] for line in _lines(tmp_path)]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == list(range(len(numbers)))
 
 
 def _partly(write, fd: int, data: bytes) -> int:
@@ -175,6 +176,30 @@ def test_a_spool_that_cannot_be_made_costs_entries_only_beyond_the_queue(core, t
     assert lost[-1] == journal.lost
 
 
+def test_a_spool_that_vanishes_in_a_run_leaves_the_rest_of_it_and_the_loss(core, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "RETRY_S", 0.05)
+    spool = tmp_path / "spool"
+    journal = _attached(core, spool)
+    seen = []
+
+    def vanish(*_: object) -> None:
+        seen.append(1)
+        if len(seen) == 10:
+            _written(spool, "frame")
+            shutil.rmtree(spool)
+
+    core.mda.events.frameReady.connect(vanish)
+    core.mda.run(SEQUENCE)
+    assert (len(seen), str(core.mda.status.finish_reason)) == (FRAMES, "completed")
+    journal.close()
+    end = _told(spool)
+    assert (end.reason, end.frames) == (FinishReason.COMPLETED, FRAMES)
+    capture = read_run(end.span)
+    assert 10 <= len(capture.frames) < FRAMES
+    assert len(capture.frames) + capture.bare == FRAMES
+    assert any("were acquired but not journaled" in note for note in capture.notes)
+
+
 def test_a_run_that_fails_before_its_start_is_told(core, tmp_path):
     journal = _attached(core, tmp_path)
 
@@ -188,6 +213,33 @@ def test_a_run_that_fails_before_its_start_is_told(core, tmp_path):
     journal.close()
     end = _told(tmp_path)
     assert (end.reason, end.frames) == (FinishReason.ERRORED, 0)
+    assert "the acquisition software reported: RuntimeError('no light')" in read_run(end.span).notes
+
+
+def test_a_run_that_breaks_off_says_why(core, tmp_path):
+    journal = _attached(core, tmp_path)
+    seen = []
+
+    class Broken(type(core.mda.engine)):
+        def setup_event(self, event):
+            super().setup_event(event)
+            seen.append(1)
+            if len(seen) == 5:
+                raise RuntimeError("the stage does not answer")
+
+    core.mda.set_engine(Broken(core))
+    with pytest.raises(RuntimeError, match="does not answer"):
+        core.mda.run(SEQUENCE)
+    journal.close()
+    end = _told(tmp_path)
+    assert (end.reason, end.frames) == (FinishReason.ERRORED, 4)
+    assert any("the stage does not answer" in note for note in read_run(end.span).notes)
+    # And the next run is a run like any other.
+    core.mda.set_engine(type(core.mda.engine).__mro__[1](core))
+    assert _run(core) == FRAMES
+    journal.close()
+    ends = [one for one in JournalSource(tmp_path).poll() if isinstance(one, RunFinished)]
+    assert ends[-1].reason is FinishReason.COMPLETED
 
 
 def test_a_run_whose_finish_signal_is_lost_is_told(core, tmp_path):
@@ -230,7 +282,7 @@ journal.close()
         assert not writer_lives(first)
         assert str(child) not in first.name
         process.stdout.read()
-    assert _kinds(tmp_path) == ["a", "child"]
+    assert _kinds(tmp_path) == ["journal", "a", "journal", "child"]
 
 
 def test_a_core_dropped_while_its_thread_calls_back_does_not_end_the_process(tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,14 @@ import pytest
 import agent
 import agent.hook
 from agent.hook.errors import HookError
-from agent.hook.install import install, status, uninstall
+from agent.hook.install import environments, install, status, uninstall
+
+
+@pytest.fixture(autouse=True)
+def own_list(tmp_path_factory, monkeypatch):
+    """The list of environments is this test's alone."""
+    folder = tmp_path_factory.mktemp("platform")
+    monkeypatch.setattr("agent.hook.known.of_platform", lambda: folder / "spool")
 
 
 def _everything(python: Path) -> set[str]:
@@ -42,10 +48,14 @@ def test_installed_used_and_removed_without_a_trace(lab_python, tmp_path):
     assert uninstall(lab_python) is None
 
 
-def test_the_last_write_is_the_newest_journals(lab_python, tmp_path):
+def test_the_last_write_is_that_of_this_environment(lab_python, tmp_path):
     install(lab_python, tmp_path)
-    journal = tmp_path / "1-2-3.jsonl"
-    journal.touch()
+    code = "from scope_agent_hook.wiring import _journal, default_spool; _journal(default_spool()).put('a', {})"
+    subprocess.run([lab_python, "-c", code], check=True)
+    (journal,) = tmp_path.glob("*.jsonl")
+    # Another environment's, newer.
+    (tmp_path / "9-2-3.jsonl").write_text('{"n":0,"t":1,"k":"journal","d":{"prefix":"/elsewhere"}}\n')
+    (tmp_path / "8-2-3.jsonl").write_text("not a journal\n")
     assert status(lab_python).last_write_ns == journal.stat().st_mtime_ns
     uninstall(lab_python)
 
@@ -80,10 +90,43 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(lab_python, monke
     assert _everything(lab_python) == before
 
 
-def test_boot_imports_nothing_that_python_has_not_loaded_anyway():
-    code = (
-        "import sys, agent; before = set(sys.modules); import agent.hook.boot as b; b.register();"
-        "print(sorted(set(sys.modules) - before))"
-    )
-    done = subprocess.run([sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "['agent.hook', 'agent.hook.boot']"
+def test_a_python_start_loads_nothing_of_the_hook(lab_python):
+    """Only a line of the .pth file runs: not even a module of ours is looked for."""
+    install(lab_python)
+    code = "import sys; print([name for name in sys.modules if 'scope_agent' in name], type(sys.meta_path[0]).__name__)"
+    done = subprocess.run([lab_python, "-c", code], check=True, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[] type", "")
+    code = "import sys, pymmcore_plus; print('scope_agent_hook.wiring' in sys.modules, sys.meta_path[0].__name__)"
+    done = subprocess.run([lab_python, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split()[0] == "True"
+    assert done.stdout.split()[1] != "Finder"  # it waits no longer
+    uninstall(lab_python)
+
+
+def test_a_hook_removed_under_a_running_process_does_not_keep_it_from_importing(lab_python):
+    found = install(lab_python)
+    code = """
+import sys
+sys.stdin.readline()
+import pymmcore_plus
+print("imported")
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([lab_python, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        uninstall(lab_python)
+        assert not found.where.exists()
+        out, err = process.communicate("go\n", timeout=60)
+    assert out.strip() == "imported"
+    assert "scope-agent hook is not active" in err
+
+
+def test_every_environment_that_has_it_is_listed(lab_python, make_venv):
+    other = make_venv()
+    assert environments() == []
+    install(lab_python)
+    install(other)
+    assert [one.python for one in environments()] == [lab_python, other]
+    uninstall(lab_python)
+    assert [one.python for one in environments()] == [other]
+    uninstall(other)
+    assert environments() == []

@@ -10,7 +10,7 @@ import pytest
 
 from agent.acquisition import Acquisition, FoundBy, SourceFile, State
 from agent.errors import Damaged, Misconfigured
-from agent.outbox import Announcement, FileState, NewFile, Outbox
+from agent.outbox import Announcement, FileState, NewFile, Outbox, Sent
 from agent.outbox.migrate import migrations
 from agent.outbox.queries import parse, statements
 from agent.sources.events import FinishReason, Plan, Span
@@ -97,8 +97,7 @@ def test_files_go_pending_claimed_sent_verified(outbox: Outbox) -> None:
     first, second = outbox.files("0000-1")
     outbox.claim(first, "/upload/1")
     assert outbox.files("0000-1")[0].upload == "/upload/1"
-    outbox.sent(first, "aa", "bb", 12)
-    outbox.sent(second, "cc", "cc", 10)
+    outbox.sent([Sent(first, "aa", "bb", 12, 5), Sent(second, "cc", "cc", 10)])
     assert outbox.bytes_left() == 0
     outbox.reset(second)
     assert outbox.files("0000-1")[1].state is FileState.PENDING

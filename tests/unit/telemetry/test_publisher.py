@@ -48,7 +48,13 @@ def subscribed(port: int, topic: str = "scope/v1/#") -> Iterator[queue.Queue]:
 
 @contextmanager
 def publishing(outbox: Outbox, port: int) -> Iterator[Publisher]:
-    publisher = Publisher(MqttSettings(host="127.0.0.1", port=port), TOPICS, outbox)
+    with running_publisher(Publisher(MqttSettings(host="127.0.0.1", port=port), TOPICS, outbox)) as publisher:
+        yield publisher
+
+
+@contextmanager
+def running_publisher(publisher: Publisher) -> Iterator[Publisher]:
+    """In a thread of its own, inside the block."""
     stop = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(stop,))
     thread.start()
@@ -121,14 +127,16 @@ def test_the_last_will_says_offline_and_the_birth_says_online(broker: Broker, ou
     outbox.announce([online])
     publisher = Publisher(MqttSettings(host="127.0.0.1", port=broker.port, keepalive_s=5), TOPICS, outbox)
     with subscribed(broker.port) as received:
-        client = publisher._connect()
-        while not publisher._connected:
-            client = publisher._step(client, 0.05)
+        publisher._begin()
+        while not publisher._link.connected:
+            publisher._step(0.05)
         topic, payload, _ = received.get(timeout=10)
         assert (topic, json.loads(payload)["data"]["state"]) == (TOPICS.status, "online")
+        client = publisher._link._client
         client._sock_close()  # the process is gone: no DISCONNECT is sent
         topic, payload, _ = received.get(timeout=15)
         assert (topic, json.loads(payload)["data"]["state"]) == (TOPICS.status, "offline")
+        assert Envelope.model_validate_json(payload).sequence == 0, "the last will is not counted"
         client.loop_stop()
 
 
@@ -143,12 +151,15 @@ def test_retained_topics_are_published_anew_after_a_reconnect(broker: Broker, ou
     assert (topic, json.loads(payload)["id"]) == (TOPICS.status, outbox.retained()[0].id)
 
 
-def test_an_alert_is_cleared_by_an_empty_retained_payload(nats: Broker, outbox: Outbox) -> None:
+def test_an_alert_is_cleared_by_an_empty_retained_payload_and_an_event(nats: Broker, outbox: Outbox) -> None:
     outbox.announce([announce.alert(TOPICS, "disk", "disk is full", 1), announce.alert(TOPICS, "disk", None, 2)])
     with subscribed(nats.port) as received, publishing(outbox, nats.port):
-        first, second = received.get(timeout=10), received.get(timeout=10)
+        first, second, third = (received.get(timeout=10) for _ in range(3))
     assert json.loads(first[1])["data"]["text"] == "disk is full"
     assert second[1] == b""
+    assert (json.loads(third[1])["sequence"], json.loads(third[1])["data"]) == (2, None)
+    with subscribed(nats.port) as received, pytest.raises(queue.Empty):
+        received.get(timeout=0.3)
 
 
 def test_probe_says_what_is_wrong_in_one_line(broker: Broker) -> None:

@@ -1,0 +1,319 @@
+"""Target `s3`: any S3 store. Objects appear one by one, the manifest last: its presence means that all are there.
+
+Small files go through obstore, large ones in parts that are gone on with after a restart (s3_parts.py). Nothing is
+overwritten but what this installation left unfinished. What the store guarantees is probed before the first file;
+where it does not check checksums, every object is read back and hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
+from agent.contract.manifest import parse
+from agent.delivery import s3_parts
+from agent.delivery.port import Held, Outgoing
+from agent.delivery.refusal import refusal
+from agent.delivery.s3_client import S3Client, read_credentials
+from agent.delivery.s3_parts import Multipart
+from agent.delivery.s3_probe import Guarantees, probe
+from agent.delivery.settings import S3Settings
+from agent.delivery.wire import SLOWEST, Answer
+from agent.errors import Mismatch, Rejected, Retryable, Unreachable
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+log = logging.getLogger(__name__)
+
+_OWNER = "scope-agent-owner"
+_SHA256 = "scope-agent-sha256"
+_BLOCK = 1 << 20
+
+
+class S3Target:
+    """See Target."""
+
+    name = "s3"
+
+    def __init__(self, settings: S3Settings, stall_s: float, owner: str) -> None:
+        self._settings = settings
+        self._stall_s = stall_s
+        self._owner = owner
+        self._client = S3Client(settings, stall_s)
+        self._part = settings.part_mib << 20
+        self._stores: dict[int, S3Store] = {}
+        self._known: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+        self._probed: Guarantees | None = None
+        self._current: tuple[str, dict[str, str] | None] = ("", None)
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """Probed once, before the first file."""
+        with self._lock:
+            if self._probed is None:
+                self._probed = probe(self._client, self._prefix)
+                for doubt in self._probed.doubts():
+                    log.warning("the store: %s", doubt, extra={"action": "s3.doubt"})
+            return self._probed
+
+    def check(self) -> None:
+        self._client.ask("GET", "", {"list-type": "2", "max-keys": "1", "prefix": self._prefix}, accept=(200, 403))
+        assert self.guarantees
+
+    def doubts(self) -> list[str]:
+        return self.guarantees.doubts()
+
+    def send(self, dataset: str, file: Outgoing) -> str:
+        key = self._key(dataset, file.target)
+        committed = self._committed(dataset)
+        if committed is not None:
+            if file.target not in committed:
+                raise Mismatch(f"{dataset} exists in the store without {file.target}: it is another acquisition's")
+            return committed[file.target]
+        send = self._send_whole if file.size <= self._part else self._send_parts
+        digest = send(dataset, key, file)
+        self._known[dataset, file.target] = digest
+        return digest
+
+    def commit(self, dataset: str, manifest: bytes) -> Held:
+        listed = parse(manifest)
+        there = self._manifest(dataset)
+        if there == manifest:
+            return Held(listed)
+        if there is not None:
+            held = {path: self._digest(dataset, path) for path in parse(there)}
+            return _compared(listed, held)
+        present = self._present(dataset)
+        found = {path: self._digest(dataset, path) for path in listed if path in present}
+        held_now = _compared(listed, found)
+        if not held_now.missing and not held_now.different:
+            self._put_manifest(dataset, manifest)
+            self._current = ("", None)
+            for path in listed:
+                self._known.pop((dataset, path), None)
+        return held_now
+
+    def held(self, dataset: str) -> Held:
+        manifest = self._manifest(dataset)
+        if manifest is None:
+            raise Rejected(f"the store has no dataset {dataset}")
+        listed = parse(manifest)
+        found = {path: digest for path in listed if (digest := self._read_back(self._key(dataset, path))) is not None}
+        return _compared(listed, found)
+
+    def record(self, dataset: str) -> bytes | None:
+        if self._manifest(dataset) is None:
+            return None
+        answer = self._client.ask("GET", self._key(dataset, RECORD), accept=(200, 404))
+        return answer.body if answer.status == 200 else None
+
+    def abandon(self, upload: str) -> None:
+        s3_parts.end(self._client, Multipart.of(upload))
+
+    def close(self) -> None:
+        self._client.wire.close()
+
+    def _committed(self, dataset: str) -> dict[str, str] | None:
+        """Its manifest; asked once for the dataset that is under way, for the end is conditional anyway."""
+        with self._lock:
+            if self._current[0] != dataset:
+                manifest = self._manifest(dataset)
+                self._current = (dataset, parse(manifest) if manifest is not None else None)
+            return self._current[1]
+
+    # Files of one request
+
+    def _send_whole(self, dataset: str, key: str, file: Outgoing) -> str:
+        body = b"".join(file.blocks(0))
+        digest = file.digest() if file.digest is not None else hashlib.sha256(body).hexdigest()
+        if not self.guarantees.creates_only:
+            found = self._client.ask("HEAD", key, accept=(200, 404))
+            if found.status == 200 and not self._may_replace(dataset, found, key, digest):
+                return digest
+            self._put(key, body, digest, "overwrite")
+        elif not self._put(key, body, digest, "create"):
+            found = self._client.ask("HEAD", key, accept=(200, 404))
+            if not self._may_replace(dataset, found, key, digest):
+                return digest
+            self._put(key, body, digest, "overwrite")
+        return digest if self.guarantees.checks_sha256 else self._read_back(key) or ""
+
+    def _put(self, key: str, body: bytes, digest: str, mode: Any) -> bool:
+        """False when the object exists already."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        attributes = {"Content-Type": "application/octet-stream", _OWNER: self._owner, _SHA256: digest}
+        try:
+            obstore.put(self._store(len(body)), key, body, mode=mode, attributes=attributes, use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        except BaseError as error:
+            raise self._translated(key, error) from error
+        return True
+
+    def _may_replace(self, dataset: str, found: Answer, key: str, digest: str) -> bool:
+        """The key exists. False: with these very bytes. True: with others, which we left and nobody can see yet."""
+        if found.status == 404:
+            return True
+        told = {name.lower(): value for name, value in found.headers.items()}
+        ours = told.get(f"x-amz-meta-{_OWNER}") == self._owner
+        same = told.get(f"x-amz-meta-{_SHA256}") == digest and self.guarantees.checks_sha256
+        if same or self._read_back(key) == digest:
+            return False
+        if not ours or self._manifest(dataset) is not None:
+            raise Mismatch(f"{key} exists in the store with other bytes and is not ours to replace")
+        return True
+
+    # Files in parts
+
+    def _send_parts(self, dataset: str, key: str, file: Outgoing) -> str:
+        create = True
+        upload = Multipart.of(file.upload) if file.upload else None
+        if upload is not None and upload.key != key:
+            s3_parts.end(self._client, upload)
+            upload = None
+        if upload is None:
+            found = self._client.ask("HEAD", key, accept=(200, 404))
+            if found.status == 200:
+                # The answer to its completion was lost, or it was sent before it changed: only reading it tells.
+                for _ in file.blocks(0):
+                    pass
+                digest = _own(file)
+                if not self._may_replace(dataset, found, key, digest):
+                    return digest
+                create = False
+            upload = self._begin(key, file)
+        create = create and self.guarantees.completes_only
+        try:
+            status = s3_parts.send(self._client, upload, file, create=create)
+        except s3_parts.Changed:
+            s3_parts.end(self._client, upload)
+            upload = self._begin(key, file)
+            status = s3_parts.send(self._client, upload, file, create=create)
+        if status == 404:
+            file.on_upload(self._begin(key, file).text())
+            raise Retryable(f"the store has forgotten the upload of {key}: sending it again")
+        if status == 412:
+            s3_parts.end(self._client, upload)
+            file.on_upload(self._begin(key, file).text())
+            raise Retryable(f"{key} appeared in the store while it was sent: looking at it again")
+        digest = _own(file)
+        return digest if self.guarantees.checks_parts else self._read_back(key) or ""
+
+    def _begin(self, key: str, file: Outgoing) -> Multipart:
+        upload = s3_parts.begin(self._client, key, file.size, self._part, {f"x-amz-meta-{_OWNER}": self._owner})
+        file.on_upload(upload.text())
+        return upload
+
+    # What is there
+
+    def _manifest(self, dataset: str) -> bytes | None:
+        answer = self._client.ask("GET", self._key(dataset, MANIFEST), accept=(200, 404))
+        return answer.body if answer.status == 200 else None
+
+    def _put_manifest(self, dataset: str, manifest: bytes) -> None:
+        key, digest = self._key(dataset, MANIFEST), hashlib.sha256(manifest).hexdigest()
+        if not self._put(key, manifest, digest, "create" if self.guarantees.creates_only else "overwrite"):
+            if self._manifest(dataset) != manifest:
+                raise Mismatch(
+                    f"{dataset} was committed by another agent meanwhile: two agents use one instrument name"
+                )
+        elif not self.guarantees.checks_sha256 and self._manifest(dataset) != manifest:
+            raise Retryable(f"the manifest of {dataset} did not arrive as it was sent: sending it again")
+
+    def _present(self, dataset: str) -> set[str]:
+        """Paths below the dataset, as the store lists them."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        prefix = self._key(dataset, "")
+        try:
+            pages = obstore.list(self._store(0), prefix=prefix.rstrip("/"), chunk_size=1000)
+            return {item["path"].removeprefix(prefix) for page in pages for item in page}
+        except BaseError as error:
+            raise self._translated(prefix, error) from error
+
+    def _digest(self, dataset: str, path: str) -> str:
+        """Known from sending it in this run, or read back."""
+        return self._known.get((dataset, path)) or self._read_back(self._key(dataset, path)) or ""
+
+    def _read_back(self, key: str) -> str | None:
+        """Hash of an object as the store gives it; None where there is none."""
+        path, headers = self._client.signed("GET", key, {}, {})
+        digest = hashlib.sha256()
+        with self._client.wire.asked("GET", path, headers=headers) as reply:
+            if reply.status != 200:
+                answer = Answer("GET", path, reply.status, reply.headers, reply.all())
+                if reply.status == 404:
+                    return None
+                raise refusal(self._client.wire.what, answer)
+            while block := reply.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
+    @cached_property
+    def _prefix(self) -> str:
+        prefix = self._settings.prefix.strip("/")
+        return f"{prefix}/" if prefix else ""
+
+    def _key(self, dataset: str, path: str) -> str:
+        check_dataset_path(dataset)
+        if path:
+            check_member(path)
+        return f"{self._prefix}{dataset}/{path}"
+
+    def _store(self, size: int) -> S3Store:
+        """A store whose requests end in time: obstore has one time limit for all, so there is one for each size."""
+        from obstore.store import S3Store
+
+        power = max(size, 1 << 16).bit_length()
+        if power not in self._stores:
+            credentials = read_credentials(self._settings)
+            self._stores[power] = S3Store(
+                self._settings.bucket,
+                endpoint=str(self._settings.endpoint).rstrip("/"),
+                region=self._settings.region,
+                access_key_id=credentials.key_id,
+                secret_access_key=credentials.secret,
+                checksum_algorithm="sha256",
+                virtual_hosted_style_request=False,
+                client_options={
+                    "allow_http": True,
+                    "timeout": timedelta(seconds=self._stall_s + (1 << power) / SLOWEST),
+                    "connect_timeout": timedelta(seconds=min(10, self._stall_s)),
+                },
+                # Retries are ours: what failed is in the outbox.
+                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=self._stall_s)},
+            )
+        return self._stores[power]
+
+    def _translated(self, key: str, error: Exception) -> Exception:
+        """obstore tells causes in words; a plain request tells them in a status."""
+        text = " ".join(str(error).split())[:300]
+        if any(word in text for word in ("error sending request", "timed out", "connection", "Connect")):
+            return Unreachable(f"{self._client.wire.what} cannot be reached: {text}")
+        self._client.ask("HEAD", key, accept=(200, 404))
+        return Retryable(f"{self._client.wire.what} did not take {key}: {text}")
+
+
+def _own(file: Outgoing) -> str:
+    if file.digest is None:
+        digest = hashlib.sha256()
+        for block in file.blocks(0):
+            digest.update(block)
+        return digest.hexdigest()
+    return file.digest()
+
+
+def _compared(listed: dict[str, str], found: dict[str, str]) -> Held:
+    missing = tuple(sorted(listed.keys() - found.keys()))
+    different = tuple(sorted(path for path in listed.keys() & found.keys() if listed[path] != found[path]))
+    return Held(found, missing, different)

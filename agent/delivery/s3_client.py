@@ -1,0 +1,122 @@
+"""The S3 requests that obstore does not offer, signed by hand (AWS Signature Version 4) over one Wire.
+
+Every body goes out with its SHA-256 in the signature and in `x-amz-checksum-sha256`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import quote
+
+from agent.clock import SystemClock, utc
+from agent.delivery.refusal import refusal
+from agent.delivery.settings import S3Settings
+from agent.delivery.wire import Answer, Body, Wire
+from agent.errors import Misconfigured
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+class Credentials(NamedTuple):
+    """What a store knows us by."""
+
+    key_id: str
+    secret: str
+
+
+def read_credentials(settings: S3Settings) -> Credentials:
+    """From the file with two lines; Misconfigured in one line otherwise."""
+    try:
+        lines = settings.credentials_file.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise Misconfigured(f"delivery.s3.credentials_file cannot be read: {error}") from error
+    if len(lines) != 2:
+        raise Misconfigured(f"{settings.credentials_file} must hold two lines: access key id and secret access key")
+    return Credentials(*lines)
+
+
+class S3Client:
+    """One bucket. May be used by several threads."""
+
+    def __init__(self, settings: S3Settings, stall_s: float) -> None:
+        self._settings = settings
+        self.wire = Wire(str(settings.endpoint), "the store", stall_s)
+        self._credentials = read_credentials(settings)
+        self._skew = timedelta()
+
+    def ask(
+        self,
+        method: str,
+        key: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        sha256: str = EMPTY,
+        accept: tuple[int, ...] = (200, 204),
+        patience_s: float = 0.0,
+    ) -> Answer:
+        """One request for `key` ("" for the bucket itself). Raises what `refusal` says of other answers."""
+        for _ in range(2):
+            path, signed = self.signed(method, key, query or {}, headers or {}, sha256)
+            answer = self.wire.ask(method, path, headers=signed, body=body, patience_s=patience_s)
+            if answer.status == 403 and b"RequestTimeTooSkewed" in answer.body and self._learn_time(answer):
+                continue
+            break
+        if answer.status in accept:
+            return answer
+        raise refusal(self.wire.what, answer)
+
+    def signed(
+        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], sha256: str = EMPTY
+    ) -> tuple[str, dict[str, str]]:
+        """Path with query, and all headers, of a signed request."""
+        now = utc(SystemClock().now_ns()) + self._skew
+        path = self.wire.prefix + quote(f"/{self._settings.bucket}/{key}".rstrip("/"), safe="/-_.~")
+        pairs = "&".join(f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query))
+        told = {
+            **headers,
+            "Host": self.wire.host,
+            "x-amz-content-sha256": sha256,
+            "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
+        }
+        lower = {name.lower(): " ".join(value.split()) for name, value in told.items()}
+        names = ";".join(sorted(lower))
+        canonical = "\n".join(
+            [method, path, pairs, *(f"{name}:{lower[name]}" for name in sorted(lower)), "", names, sha256]
+        )
+        scope = f"{now:%Y%m%d}/{self._settings.region}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{now:%Y%m%dT%H%M%SZ}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        signature = hmac.new(self._key(scope), text.encode(), hashlib.sha256).hexdigest()
+        told["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._credentials.key_id}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        del told["Host"]
+        return path.removeprefix(self.wire.prefix) + (f"?{pairs}" if pairs else ""), told
+
+    def _key(self, scope: str) -> bytes:
+        key = b"AWS4" + self._credentials.secret.encode()
+        for part in scope.split("/"):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        return key
+
+    def _learn_time(self, answer: Answer) -> bool:
+        """The store's clock is what it compares ours with; ours may have been set wrong."""
+        try:
+            there = parsedate_to_datetime(answer.headers["Date"])
+        except (KeyError, TypeError, ValueError):
+            return False
+        self._skew = there - datetime.fromtimestamp(SystemClock().now_ns() / 1e9, tz=UTC)
+        return True
+
+
+def b64(sha256_hex: str) -> str:
+    """As S3 writes checksums."""
+    return base64.b64encode(bytes.fromhex(sha256_hex)).decode()

@@ -1,0 +1,222 @@
+"""What cannot be measured is refused with its reason, or marked; never a silent NaN."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.calibration.coregistration import coregistration
+from agent.calibration.detector import detector
+from agent.calibration.field import field
+from agent.calibration.optics import Optics
+from agent.calibration.pixel_size import from_micrometer, from_moves
+from agent.calibration.power import PowerLog, power, read_log
+from agent.calibration.psf import psf
+from agent.calibration.result import Findings
+from agent.calibration.run import analyse_files
+from agent.calibration.stage import hold, returns
+from agent.errors import Rejected
+from tests.unit.calibration.test_truth import truth
+
+RNG = np.random.default_rng(11)
+
+
+def shot(electrons: float, count: int = 2, size: int = 96) -> np.ndarray:
+    light = np.full((size, size), float(electrons))
+    return np.stack([truth.camera(RNG, light, 0.5, 100, 2.0) for _ in range(count)])
+
+
+DARK = shot(0, 20)
+FLATS = [shot(level) for level in (100, 500, 2000, 8000)]
+BEADS = truth.bead_stack(
+    RNG, (15, 160, 160), truth.places_of(RNG, (15, 160, 160), 36), (1.8, 1.2, 1.2), np.full(9, 2000.0), 20
+)
+
+
+def says(reason: str):
+    return pytest.raises(Rejected, match=reason)
+
+
+def test_detector_refuses() -> None:
+    with says("1 frame"):
+        detector(DARK[:1], FLATS)
+    with says("1 frame"):
+        detector(DARK, [FLATS[0][:1]])
+    with says("no flat series"):
+        detector(DARK, [])
+    with says("exposures are mixed"):
+        detector(DARK, [*FLATS, np.stack([FLATS[1][0], FLATS[2][0]])])
+    with says("frames are identical"):
+        detector(DARK, [*FLATS, np.stack([FLATS[1][0]] * 2)])
+    with says("same region"):
+        detector(DARK[:, :64], FLATS)
+    with says("exchanged"):
+        detector(FLATS[0], [DARK[:2]])
+    with says("give the axes as TYX"):
+        detector(np.moveaxis(DARK, 0, -1), FLATS)
+    with says("not dark"):
+        detector(shot(20000, 10), [shot(25000)])
+    with says("cut off"):
+        detector((np.maximum(DARK, 100) - 100).astype(np.uint16), FLATS)
+    with says("saturated"):
+        detector(DARK, [np.full((2, 96, 96), 65535, np.uint16) - RNG.integers(0, 2, (2, 96, 96), dtype=np.uint16)])
+
+
+def test_light_in_the_dark_is_seen_by_its_pattern() -> None:
+    y, x = np.mgrid[-1:1:96j, -1:1:96j]
+    shape = np.exp(-(x**2 + y**2))
+    flats = [np.stack([truth.camera(RNG, shape * e, 0.5, 100, 2.0) for _ in (0, 1)]) for e in (500, 2000, 8000)]
+    leaking = np.stack([truth.camera(RNG, shape * 30, 0.5, 100, 2.0) for _ in range(20)])
+    with says("not dark"):
+        detector(leaking, flats)
+    good = np.stack([truth.camera(RNG, shape * 0, 0.5, 100, 2.0) for _ in range(20)])
+    assert detector(good, flats).quality == "good"
+
+
+def test_detector_marks_what_is_poor() -> None:
+    found = detector(DARK[:4], FLATS[:2])
+    assert found.quality == "low"
+    assert any("dark frames" in reason for reason in found.reasons)
+    assert any("flat level" in reason for reason in found.reasons)
+
+
+def test_field() -> None:
+    image = FLATS[3][0].copy()
+    with says("saturated"):
+        field(np.where(RNG.random(image.shape) < 0.01, 65535, image).astype(np.uint16), 100)
+    with says("not brighter than the offset"):
+        field(DARK[0], 200)
+    with says("axes"):
+        field(np.zeros((2, 2, 64, 64)), 100)
+    with says("every pixel is 5"):
+        field(np.full((64, 64), 5, np.uint16), 0)
+    with says("not numbers"):
+        field(np.where(image > image.mean(), np.nan, 1.0), 0)
+    found = field(image)
+    assert found.quality == "low"
+    assert any("offset is not known" in reason for reason in found.reasons)
+
+
+def test_beads() -> None:
+    with says("pixel size is not known"):
+        psf(BEADS, None, 0.2)
+    with says("distance of the planes"):
+        psf(BEADS, 0.1, None)
+    with says("no bead stands out"):
+        psf(shot(10, 15), 0.1, 0.2)
+    with says("at least 3 are needed; rejected"):
+        psf(BEADS[:, :70, :110], 0.1, 0.2)
+    with says("at least 3 .*saturated"):
+        psf(np.minimum(BEADS, 1023).astype(np.uint16), 0.1, 0.2)
+    with says("are the axes ZYX"):
+        psf(np.moveaxis(BEADS, 0, -1), 0.1, 0.2)
+    with says("impossible"):
+        Optics(1.4, 1.0)
+    with says("needs the emission"):
+        psf(BEADS, 0.1, 0.2, Optics(0.9))
+    found = psf(BEADS, 0.1, 0.2)
+    assert found.quality == "low"
+    assert "only 9 usable beads" in found.reasons[0]
+
+
+def test_rejected_beads_are_counted_by_reason() -> None:
+    places = np.array(
+        [(7, 40, 40), (7, 46, 40), (7, 40, 120), (7, 80, 80), (7, 120, 40), (7, 120, 120), (7, 3, 80), (0.2, 80, 130)]
+    )
+    stack = truth.bead_stack(RNG, (15, 160, 160), places, (1.8, 1.2, 1.2), np.full(len(places), 2000.0), 20)
+    found = {name: one.value for name, one in psf(stack, 0.1, 0.2).metrics.items()}
+    assert found["considered_self_proximity_count"] == 2
+    assert found["considered_lateral_edge_count"] == 1
+    assert found["considered_axial_edge_count"] == 1
+    assert found["considered_valid_count"] == 4
+
+
+def test_coregistration() -> None:
+    with says("not of the same field"):
+        coregistration(BEADS, BEADS[:, :100], 0.1, 0.2)
+    with says("missing in second channel"):
+        coregistration(BEADS, shot(10, 15, 160), 0.1, 0.2)
+
+
+def test_stage() -> None:
+    draw = truth.scene(RNG, 64, 1.4, 4000)
+    frames = np.stack([truth.camera(RNG, draw(0, x) + 20, 0.5, 100, 1.6) for x in (0, 0.2, -0.1, 0.3, 0, 0.1)])
+    with says("pixel size"):
+        returns(frames, None)
+    with says("at least 5"):
+        returns(frames[:3], 0.1)
+    with says("identical"):
+        returns(np.stack([frames[0]] * 6), 0.1)
+    with says("nothing in common|overlap too little"):
+        returns(np.stack([frames[0], *shot(50, 5, 64)]), 0.1)
+    with says("time of every frame"):
+        hold(frames, None, 0.1)
+    with says("do not grow"):
+        hold(frames, [0, 1, 1, 2, 3, 4], 0.1)
+    assert returns(frames, 0.1).quality == "low"
+
+
+def test_pixel_size() -> None:
+    draw = truth.scene(RNG, 64, 1.4, 4000)
+    frames = np.stack([truth.camera(RNG, draw(0, x) + 20, 0.5, 100, 1.6) for x in (0, 5, 10)])
+    with says("did not move"):
+        from_moves(frames, np.zeros((3, 2)))
+    with says("as many stage positions"):
+        from_moves(frames, np.zeros((2, 2)))
+    with says("moved by 0"):
+        from_moves(np.stack([frames[0], frames[0] + 1, frames[0]]), np.array([(0, 0), (1, 0), (2, 0)]))
+    line = from_moves(frames, np.array([(0, 0), (1, 0), (2, 0)])).metrics
+    assert line["pixel_size_x_micron"].value == pytest.approx(0.2, rel=0.01)
+    assert "affine_a_micron" not in line
+    with says("no line pattern"):
+        from_micrometer(shot(100, 1, 128)[0], 10)
+    with says("spacing"):
+        from_micrometer(frames[0], 0)
+
+
+def test_power(tmp_path: Path) -> None:
+    steady = np.full(40, 2.0) + RNG.normal(0, 0.01, 40)
+    log = PowerLog(np.arange(40.0), np.ones(40), steady, ("short",) * 40)
+    assert power(log).quality == "low"
+    with says("light went out"):
+        power(PowerLog(np.arange(40.0), np.ones(40), np.where(np.arange(40) == 9, 0.0, steady), ("short",) * 40))
+    with says("not numbers"):
+        power(PowerLog(np.arange(40.0), np.ones(40), np.where(np.arange(40) == 9, np.nan, steady), ("short",) * 40))
+    with says("nothing to judge"):
+        power(PowerLog(np.arange(5.0), np.ones(5), np.ones(5), ("linearity",) * 5))
+    bad = tmp_path / "log.csv"
+    bad.write_text("time,watt\n1,2\n")
+    with says("columns"):
+        read_log(bad)
+
+
+def test_files(tmp_path: Path) -> None:
+    import tifffile
+
+    path = tmp_path / "colour.tif"
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    with says("colour"):
+        analyse_files("field", [path])
+    with says("does not exist"):
+        analyse_files("field", [tmp_path / "gone.tif"])
+    junk = tmp_path / "junk.tif"
+    junk.write_bytes(b"II*\0" + bytes(40))
+    with says("holds no image"):
+        analyse_files("field", [junk])
+    one = tmp_path / "dark.tif"
+    tifffile.imwrite(one, DARK)
+    with says("dark series and then the flat"):
+        analyse_files("detector", [one])
+    with says("no file"):
+        analyse_files("psf", [])
+
+
+def test_a_value_that_is_no_number_is_never_kept() -> None:
+    found = Findings("field", ())
+    with says("could not be determined"):
+        found.add("uniformity_percent", math.nan, "%")
+    with says("could not be determined"):
+        found.add("uniformity_percent", 1.0, "%", math.inf)

@@ -1,0 +1,142 @@
+"""The commands as a user runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.unit.calibration.test_truth import truth
+
+CONFIG = 'site = "lab"\ninstrument = "scope"\nstate = "state"\n[delivery]\nurl = "http://127.0.0.1:1"\n'
+
+
+class Said(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def run(*arguments: object, code: int = 0) -> Said:
+    """The real `main`, in this process: starting Python forty times would take longer than everything else."""
+    from agent.cli.app import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["scope-agent", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert (ended.value.code or 0) == code, out.getvalue() + err.getvalue()
+    return Said(out.getvalue(), err.getvalue())
+
+
+def said(*arguments: object, code: int = 0) -> Any:
+    return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+def detector_files(folder: Path) -> list[Path]:
+    rng = np.random.default_rng(1)
+
+    def shot(electrons: float, count: int) -> np.ndarray:
+        light = np.full((96, 96), electrons)
+        return np.stack([truth.camera(rng, light, 0.5, 100, 2.0) for _ in range(count)])
+
+    dark, flat = folder / "dark.tif", folder / "flat.tif"
+    tifffile.imwrite(dark, shot(0, 20))
+    tifffile.imwrite(flat, np.concatenate([shot(level, 2) for level in (100, 1000, 3000, 9000)]))
+    return [dark, flat]
+
+
+def test_a_result_is_recorded_listed_corrected_and_exchanged(tmp_path: Path, config: Path) -> None:
+    files = detector_files(tmp_path)
+    (one,) = said(
+        "calibrate", "detector", *files, "--record", "-c", config, "--camera", "Cam", "--figure", tmp_path / "f.png"
+    )
+    assert one["metrics"]["gain_electrons_per_adu"]["value"] == pytest.approx(0.5, rel=0.03)
+    assert (tmp_path / "f.png").stat().st_size > 5000
+    (again,) = said("calibrate", "detector", *files, "--record", "-c", config, "--camera", "Cam")
+    assert again["recorded"] == one["recorded"]
+    (listed,) = said("calibrations", "list", "-c", config)
+    assert listed["id"] == one["recorded"]
+    assert [file["name"] for file in listed["inputs"]] == ["dark.tif", "flat.tif"]
+    assert said("calibrations", "show", one["recorded"][-8:], "-c", config) == listed
+    (coming,) = said("calibrations", "due", "-c", config)
+    assert coming["days"] < 0
+    trends = said("calibrations", "trend", "-c", config, "--metric", "offset_adu", "--figure", tmp_path / "t.svg")
+    assert trends[0]["points"][0]["value"] == pytest.approx(100, abs=0.1)
+    assert (tmp_path / "t.svg").exists()
+    run("calibrations", "export", tmp_path / "all.json", "-c", config)
+    run("calibrations", "withdraw", one["recorded"], "--reason", "lamp was on", "-c", config)
+    assert said("calibrations", "list", "-c", config) == []
+    assert len(said("calibrations", "list", "--all", "-c", config)) == 2
+    other = tmp_path / "other.toml"
+    other.write_text(CONFIG.replace('"state"', '"state2"'))
+    (tmp_path / "state2").mkdir()
+    assert "1 new" in run("calibrations", "import", tmp_path / "all.json", "-c", other).stdout
+    assert "0 new" in run("calibrations", "import", tmp_path / "all.json", "-c", other).stdout
+
+
+def test_mistakes_are_one_line(tmp_path: Path, config: Path) -> None:
+    dark, flat = detector_files(tmp_path)
+    cases = [
+        (("calibrate", "detector", dark, flat, "--record", "-c", config), 2, "--record needs --camera"),
+        (("calibrate", "detector", dark), 65, "name the dark series and then the flat"),
+        (("calibrate", "psf", dark), 65, "pixel size is not known"),
+        (("calibrate", "field"), 65, "no file was named"),
+        (("calibrate", "psf", "--acquire"), 2, "--acquire takes detector and power"),
+        (("calibrations", "show", "nothing", "-c", config), 65, "0 calibrations have this id"),
+    ]
+    for arguments, code, text in cases:
+        error = run(*arguments, code=code).stderr
+        assert text in error
+        assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_guided_run_takes_its_own_dark_and_flat_series(tmp_path: Path, config: Path) -> None:
+    pytest.importorskip("mm_test_adapters")
+    settings = {
+        "Mode": "Noise", "PixelType": "16bit", "BitDepth": "16", "OnCameraCCDXSize": "256", "OnCameraCCDYSize": "256",
+        "ReadNoise (electrons)": "2.5", "Photon Conversion Factor": "0.8", "Offset": "100",
+    }  # fmt: skip
+    options = [part for name, value in settings.items() for part in ("--setting", f"Camera.{name}={value}")]
+    options += ["--dark", "Camera.Photon Flux=2", "--flat", "Camera.Photon Flux=500", "--dark-exposure", "0.001"]
+    options += ["--out", str(tmp_path / "run.ome.tiff"), "--frames", "10", "--camera", "Camera"]
+    exposures = [part for ms in (1, 5, 20, 60) for part in ("--exposure", ms)]
+    (one,) = said("calibrate", "detector", "--acquire", *options, *exposures, "--record", "-c", config)
+    assert one["metrics"]["gain_electrons_per_adu"]["value"] == pytest.approx(0.8, rel=0.02)
+    assert one["metrics"]["read_noise_rms_electrons"]["value"] == pytest.approx(2.5, rel=0.02)
+    wrong = [*options[:-2], "--dark", "Camera.Photon Flux=0"]
+    error = run("calibrate", "detector", "--acquire", *wrong, *exposures, code=2).stderr
+    assert "cannot be set" in error
+
+
+def test_a_power_meter_of_micro_manager_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("mm_test_adapters")
+    from agent.calibration import guided
+    from agent.calibration.power import power, read_log
+
+    core = guided.load_core(None)
+    core.setProperty("Camera", "TestProperty1", "0.05")
+    points = [(value, ("Camera", "TestProperty1", f"{value * 0.1:.3f}")) for value in np.linspace(0.1, 1, 10)]
+    log = guided.acquire_power(
+        core, ("Camera", "TestProperty1"), tmp_path / "p.csv", seconds=40, set_points=points, sleep=lambda _: None
+    )
+    found = power(read_log(log)).metrics
+    assert found["short_term_power_stability_percent"].value == 100
+    assert found["power_linearity_slope"].value == pytest.approx(100, rel=1e-3)
+    assert core.getProperty("Camera", "TestProperty1") == "0.0500"

@@ -1,0 +1,215 @@
+"""What is special about each kind of target, against the real thing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.contract.manifest import render
+from agent.delivery.folder import FolderTarget
+from agent.delivery.port import Outgoing
+from agent.delivery.settings import DeliverySettings, FolderSettings
+from agent.delivery.targets import open_target
+from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Unreachable
+from agent.testing.target import DATASET, outgoing
+from tests import servers
+from tests.unit.delivery.meddler import Meddler
+
+BIG = os.urandom(16 << 20)
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    servers.obstore_or_skip()
+    folder = tmp_path_factory.mktemp("weed")
+    with servers.seaweedfs(folder) as port:
+        yield folder, port
+
+
+def s3(folder: Path, port: int, owner: str = "a", stall_s: float = 20, **more):
+    from agent.delivery.s3 import S3Target
+
+    return S3Target(servers.s3_settings(folder, port, part_mib=5, **more), stall_s, owner)
+
+
+def test_what_seaweedfs_guarantees(weed) -> None:
+    target = s3(*weed)
+    found = target.guarantees
+    assert (found.checks_sha256, found.checks_parts, found.creates_only, found.completes_only) == (True,) * 4
+    assert not found.keeps
+    assert [doubt for doubt in target.doubts() if "may delete" in doubt]
+    target.close()
+
+
+def test_what_a_store_that_lies_guarantees(tmp_path: Path) -> None:
+    servers.obstore_or_skip()
+    with servers.rclone_s3(tmp_path) as port:
+        target = s3(tmp_path, port)
+        assert len(target.doubts()) == 5
+        # It accepts anything, so what was sent is read back: bytes that rot on the way are noticed.
+        plain = target._put
+
+        def rotten(key: str, body: bytes, digest: str, mode: str) -> bool:
+            return plain(key, body[:-1] + b"?", digest, mode)
+
+        target._put = rotten
+        assert target.send(DATASET, outgoing("data/a", b"abc")) != sha256(b"abc")
+        target.close()
+
+
+def test_parts_are_gone_on_with_after_a_restart(weed) -> None:
+    dataset = DATASET.replace("0badcafe", "00000001")
+    places: list[str] = []
+    target = s3(*weed)
+
+    def cut(offset: int) -> Iterator[bytes]:
+        for at in range(offset, 12 << 20, 1 << 20):
+            yield BIG[at : at + (1 << 20)]
+        raise Unreachable("cut")
+
+    with pytest.raises(Unreachable):
+        target.send(dataset, Outgoing("data/a", len(BIG), cut, on_upload=places.append))
+    target.close()
+    bad = Meddler(weed[1])
+    again = s3(weed[0], bad.port)
+    file = outgoing("data/a", BIG, 1 << 20)
+    file.upload = places[-1]
+    assert again.send(dataset, file) == sha256(BIG)
+    put = [head for head in bad.heads if b"partNumber" in head]
+    assert len(put) == 2, put
+    assert again._read_back(again._key(dataset, "data/a")) == sha256(BIG)
+    again.close()
+    bad.close()
+
+
+def test_two_agents_never_overwrite_each_other(weed) -> None:
+    dataset = DATASET.replace("0badcafe", "00000002")
+    one, two = s3(*weed, owner="one"), s3(*weed, owner="two")
+    for body in (b"one", BIG):
+        name = f"data/{len(body)}"
+        assert one.send(dataset, outgoing(name, body, 1 << 20)) == sha256(body)
+        with pytest.raises(Mismatch, match="not ours"):
+            two.send(dataset, outgoing(name, body[:-1] + b"!", 1 << 20))
+        assert two.send(dataset, outgoing(name, body, 1 << 20)) == sha256(body)
+        # Our own, uncommitted, of a file that changed since: replaced.
+        changed = body[:-1] + b"#"
+        assert one.send(dataset, outgoing(name, changed, 1 << 20)) == sha256(changed)
+    one.close()
+    two.close()
+
+
+def test_nothing_of_an_abandoned_upload_stays(weed) -> None:
+    from agent.delivery import s3_parts
+
+    dataset = DATASET.replace("0badcafe", "00000003")
+    target = s3(*weed)
+    key = target._key(dataset, "data/a")
+    forgotten = s3_parts.begin(target._client, key, len(BIG), 5 << 20, {})
+    assert s3_parts.unfinished(target._client, key) == [forgotten.id]
+    # A process that was killed before it could write the upload down: the next one ends it.
+    assert target.send(dataset, outgoing("data/a", BIG, 1 << 20)) == sha256(BIG)
+    assert s3_parts.unfinished(target._client, key) == []
+    target.close()
+
+
+def test_a_store_that_freezes_is_given_up(weed, tmp_path: Path) -> None:
+    bad = Meddler(weed[1])
+    target = s3(weed[0], bad.port, stall_s=1)
+    assert target.guarantees
+    bad.frozen = True
+    for body in (b"small", BIG):
+        with pytest.raises(Unreachable):
+            target.send(DATASET.replace("0badcafe", "00000004"), outgoing("data/a", body, 1 << 20))
+    bad.frozen = False
+    target.close()
+    bad.close()
+
+
+def test_wrong_credentials_are_one_line(weed, tmp_path: Path) -> None:
+    target = s3(*weed)
+    (weed[0] / "s3-credentials").write_text("nobody\nnothing\n")
+    stranger = open_target(
+        DeliverySettings(target="s3", s3=target._settings), "a"
+    )  # fmt: skip
+    with pytest.raises(Misconfigured, match="check the credentials"):
+        stranger.check()
+    stranger.close()
+    target.close()
+
+
+# A folder
+
+
+def test_a_share_that_is_away_is_not_mistaken_for_an_empty_folder(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    target = FolderTarget(FolderSettings(path=share))
+    for _ in range(2):
+        with pytest.raises(Unreachable, match="is away"):
+            target.send(DATASET, outgoing("data/a", b"a"))
+        with pytest.raises(Unreachable):
+            target.check()
+    share.mkdir()
+    target.check()
+
+
+def test_a_share_that_vanishes_in_the_middle(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+
+    def vanish(offset: int) -> Iterator[bytes]:
+        yield BIG[: 1 << 20]
+        share.rename(tmp_path / "gone")
+        yield BIG[1 << 20 :]
+
+    with pytest.raises(Unreachable):
+        target.send(DATASET, Outgoing("data/a", len(BIG), vanish))
+    (tmp_path / "gone").rename(share)
+    assert target.send(DATASET, outgoing("data/a", BIG, 1 << 20)) == sha256(BIG)
+
+
+def test_a_share_that_is_full(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, a device that is always full")
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    part = target._staged(DATASET) / "data" / "a.scope-agent-part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    with pytest.raises(NoSpace, match="make room"):
+        target.send(DATASET, outgoing("data/a", b"abc"))
+    part.unlink()
+    assert target.send(DATASET, outgoing("data/a", b"abc")) == sha256(b"abc")
+
+
+def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    target.send(DATASET, outgoing("data/a", b"abc"))
+    (target._staged(DATASET) / "data" / "a").write_bytes(b"abd")
+    held = target.commit(DATASET, render({"data/a": sha256(b"abc")}))
+    assert held.different == ("data/a",)
+    with pytest.raises(Rejected):
+        target.held(DATASET)
+
+
+def test_a_dataset_appears_by_one_rename(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    target.send(DATASET, outgoing("data/a", b"abc"))
+    target.send(DATASET, outgoing("data/left-over", b"x"))
+    assert not (share / DATASET).exists()
+    target.commit(DATASET, render({"data/a": sha256(b"abc")}))
+    assert sorted(p.name for p in (share / DATASET).rglob("*") if p.is_file()) == ["a", "manifest-sha256.txt"]
+    assert not list((share / ".scope-agent").rglob("*/*.bin"))

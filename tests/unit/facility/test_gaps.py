@@ -1,0 +1,106 @@
+"""The facility notices which events did not arrive, and asks for them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.facility.broker import Subscriber
+from agent.facility.gaps import Gaps
+from agent.facility.live import Mirror
+from agent.facility.settings import Settings
+from agent.outbox import Outbox
+from tests.conftest import Broker
+from tests.unit.telemetry.test_publisher import TOPICS, note, publishing, subscribed, until
+from tests.unit.telemetry.test_replay import sequences
+
+STARTED = TOPICS.lifecycle("started")
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def event(number: object) -> bytes:
+    return json.dumps({"specversion": "1.0", "sequence": number, "data": None}).encode()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gaps(clock: Clock) -> Gaps:
+    return Gaps("scope/v1", clock)
+
+
+def hear(gaps: Gaps, *numbers: int, topic: str = STARTED) -> list[tuple[str, bytes]]:
+    return [request for number in numbers for request in gaps.note(topic, event(number), False)]
+
+
+def test_a_gap_is_asked_for_when_it_stays(gaps: Gaps, clock: Clock) -> None:
+    assert hear(gaps, 7, 8, 11, 10) == []
+    assert gaps.missing() == {TOPICS.root: 1}
+    clock.now = 3
+    assert hear(gaps, 13) == [(TOPICS.replay_request, b'{"since":8,"until":13}')]
+    assert hear(gaps, 9, 10, 11, 12, 13) == []
+    assert gaps.missing() == {}
+
+
+def test_what_never_comes_is_given_up_after_three_requests(
+    gaps: Gaps, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hear(gaps, 1, 5)
+    asked = 0
+    for _ in range(200):
+        clock.now += 1
+        asked += len(hear(gaps, 5))
+    assert asked == 3
+    assert "events 2 to 4 are lost" in caplog.text
+    assert gaps.missing() == {}
+    assert hear(gaps, 6) == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", b"[]", b"{}", event("5"), event(True), event(-3), b"[" * 100_000])
+def test_what_is_no_event_is_left_alone(gaps: Gaps, clock: Clock, payload: bytes) -> None:
+    hear(gaps, 1)
+    clock.now = 100
+    assert gaps.note(STARTED, payload, False) == []
+    assert gaps.note("other/topic", event(9), False) == gaps.note("scope/v1/a b/c/status", event(9), False) == []
+    assert gaps.missing() == {}
+
+
+def test_old_state_that_is_told_anew_opens_no_gap(gaps: Gaps, clock: Clock) -> None:
+    assert hear(gaps, 3, topic=TOPICS.status) == []
+    assert hear(gaps, 900) == []
+    assert gaps.note(TOPICS.status, event(3), True) == hear(gaps, 3, topic=TOPICS.status) == []
+    assert gaps.missing() == {}
+
+
+def test_a_late_subscriber_gets_what_was_lost_by_itself(nats: Broker, tmp_path: Path) -> None:
+    """Two events are published for nobody, as by a broker that acknowledged and lost them."""
+    outbox = Outbox.open(tmp_path / "outbox.sqlite")
+    outbox.announce([note(number) for number in range(1, 7)])
+    outbox.published([3, 4], 1)
+    mirror = Mirror("scope/v1")
+    subscriber = Subscriber(Settings(data_dir=tmp_path, broker_host="127.0.0.1", broker_port=nats.port), mirror)
+    subscriber.start()
+    until(lambda: mirror.connected)
+    time.sleep(0.2)
+    with subscribed(nats.port) as received, publishing(outbox, nats.port) as publisher:
+        assert [number for number, _, _ in sequences(received, 4)] == [1, 2, 5, 6]
+        until(lambda: subscriber._gaps.missing() == {TOPICS.root: 2})
+        time.sleep(2.1)
+        outbox.announce([note(7)])
+        publisher.wake()
+        assert [number for number, _, _ in sequences(received, 4)][:3] == [7, 3, 4]
+        until(lambda: subscriber._gaps.missing() == {})
+    subscriber.stop()
+    outbox.close()
