@@ -51,7 +51,7 @@ def test_annotate_makes_a_dataset_that_sha256sum_and_verify_confirm(stack: Path,
     done = run("annotate", str(stack), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     dataset = Path(done.stdout.strip())
-    assert subprocess.run(["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=dataset, check=False).returncode == 0
+    subprocess.run(["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=dataset, check=True)
     assert run("verify", str(dataset)).returncode == 0
     assert run("methods", str(dataset)).stdout.strip()
     assert stack.read_bytes() == before
@@ -97,7 +97,8 @@ def test_the_hook_comes_and_goes_without_a_trace(tmp_path: Path) -> None:
 def test_the_demo_uses_a_facility_that_is_named(tmp_path: Path) -> None:
     port = free_port()
     token = create_token(tmp_path / "theirs", f"{SITE}/{INSTRUMENT}")
-    command = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(tmp_path / "theirs"), "--port", str(port)]
+    command = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(tmp_path / "theirs")]
+    command += ["--port", str(port)]
     facility = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_port(port, facility, 30)
