@@ -84,6 +84,7 @@ class Daemon:
                 wake=publisher.wake if publisher else lambda: None,
                 calibration=self._config.calibration,
                 registry=Registry.open(state),
+                around=ContextLog(state / "context"),
             )
             with contextlib.closing(outbox), contextlib.closing(target):
                 if damage:

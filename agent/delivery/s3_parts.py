@@ -63,12 +63,12 @@ def send(client: S3Client, upload: Multipart, file: Outgoing, *, create: bool) -
     """
     listed = _listed(client, upload) if upload.parts else {}
     number = 0
-    with ahead(_parts(file.blocks(0), upload.part_size)) as parts:
-        for number, body in enumerate(parts, 1):
-            digest = hashlib.sha256()
-            for piece in body.pieces:
-                digest.update(piece)
-            sha256 = digest.hexdigest()
+    # Three threads in a row: one reads and hashes the whole, one hashes the parts, this one sends.
+    with (
+        ahead(_parts(file.blocks(0), upload.part_size)) as bodies,
+        ahead(_hashed(bodies)) as parts,
+    ):
+        for number, (body, sha256) in enumerate(parts, 1):
             if number <= len(upload.parts):
                 etag, known = upload.parts[number - 1]
                 if known != sha256:
@@ -165,6 +165,14 @@ def _parts(blocks: Iterator[bytes], size: int) -> Iterator[Body]:
             pieces, length = ([rest], len(rest)) if rest else ([], 0)
     if length:
         yield Body(tuple(pieces), length)
+
+
+def _hashed(bodies: Iterator[Body]) -> Iterator[tuple[Body, str]]:
+    for body in bodies:
+        digest = hashlib.sha256()
+        for piece in body.pieces:
+            digest.update(piece)
+        yield body, digest.hexdigest()
 
 
 def _parse(body: bytes) -> ElementTree.Element:

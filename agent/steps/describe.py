@@ -13,6 +13,7 @@ from agent.formats import identify
 from agent.formats.port import Metadata
 from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
+from agent.sources.context import ROLES, ContextLog
 from agent.sources.journal import read_run
 from agent.steps import workspace
 from agent.steps.calibrate import announce_alerts
@@ -26,6 +27,8 @@ def describe(station: Station, acquisition: Acquisition) -> None:
     acquisition, capture = _capture(acquisition)
     results = station.registry.in_force(acquisition.started_ns) if station.registry else []
     snapshot = take(acquisition, station.profile, capture, _metadata(acquisition), results)
+    if station.around is not None:
+        snapshot = _surrounded(snapshot, station.around, acquisition.started_ns)
     captured = station.advance(acquisition, State.CAPTURED)
     documents = build(station.context, captured, snapshot)
     workspace.write(station.workspace / captured.id, documents)
@@ -34,6 +37,18 @@ def describe(station: Station, acquisition: Acquisition) -> None:
     station.advance(captured, State.DOCUMENTED, completeness=completeness)
     announce_alerts(station, {"conflict": _conflict(captured, snapshot)})
     log.info("documented: %s", captured.name, extra={"action": "documented", "acquisition": captured.id})
+
+
+def _surrounded(snapshot: Snapshot, around: ContextLog, at_ns: int) -> Snapshot:
+    """With what room sensors and the session said, where neither the run nor its files say anything."""
+    room = {name: reading.captured for name, reading in around.environment(at_ns).items()}
+    said = around.session(at_ns)
+    session = snapshot.session
+    if said is not None:
+        missing = {role: getattr(said, role) for role in ROLES if getattr(session, role) is None}
+        confidence = session.confidence if session.confidence is not None else said.confidence
+        session = session.model_copy(update=missing | {"confidence": confidence})
+    return replace(snapshot, environment=room | snapshot.environment, session=session)
 
 
 def _conflict(acquisition: Acquisition, snapshot: Snapshot) -> str | None:

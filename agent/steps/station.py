@@ -15,6 +15,7 @@ from agent.contract.topics import Topics
 from agent.document import Context
 from agent.outbox import Announcement, NewFile, Outbox
 from agent.snapshot import Profile
+from agent.sources.context import ContextLog
 from agent.telemetry import announce
 
 
@@ -35,6 +36,8 @@ class Station:
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     registry: Registry | None = None
     """Results of quality control; None where nothing keeps them."""
+    around: ContextLog | None = None
+    """Room sensors and who is at the instrument; None where nobody tells."""
 
     def advance(self, acquisition: Acquisition, to: State, event: str | None = None, **more: Any) -> Acquisition:
         """Move, save and announce in one transaction."""

@@ -13,6 +13,7 @@ import tifffile
 
 from agent.acquisition import Acquisition, FoundBy, State
 from agent.acquisition.settings import SettleSettings
+from agent.contract.record import Record
 from agent.contract.topics import Topics
 from agent.delivery.settings import DeliverySettings
 from agent.document import Context
@@ -20,6 +21,7 @@ from agent.errors import Rejected, Unreachable
 from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
+from agent.sources.context import ContextLog
 from agent.sources.events import FileSeen, FinishReason, Plan, RunFinished, RunProgress, RunStarted, Span
 from agent.sources.identity import identity
 from agent.sources.settings import WatchSettings
@@ -118,6 +120,25 @@ def test_a_watched_file_becomes_one_verified_dataset(bench: Bench) -> None:
     (dataset,) = bench.target.committed.values()
     assert "acquisition.json" in dataset
     assert not list((bench.folder / "work").iterdir())
+
+
+def test_room_sensors_and_the_session_are_attached_with_their_source(bench: Bench) -> None:
+    around = ContextLog(bench.folder / "context")
+    path = image(bench.watched / "a.tif")
+    began = identity(path).mtime_ns
+    bench.clock.set_back((bench.clock.now_ns() - began) / 1e9 - 60)
+    around.note_sensor("Temperature", 21.5, began - 120 * 10**9)
+    around.note_session(began - 600 * 10**9, {"user": "A. Costa", "project": "P1"}, 0.8)
+    bench.station = replace(bench.station, around=around)
+    bench.pipeline = replace(bench.pipeline, station=bench.station)
+    bench.see(path)
+    bench.turn(5)
+    (dataset,) = bench.target.committed.values()
+    record = Record.model_validate_json(dataset["acquisition.json"])
+    temperature = record.environment["Temperature"]
+    assert (temperature.value, temperature.unit, temperature.source) == (21.5, "degC", "measured")
+    assert (record.session.user.value, record.session.confidence) == ("A. Costa", 0.8)
+    assert b"ImagingEnvironment" in dataset["metadata.companion.ome"]
 
 
 def test_the_same_file_told_again_is_no_second_acquisition(bench: Bench) -> None:
