@@ -67,6 +67,7 @@ def main() -> NoReturn:
         facility,
         hook,
         instrument,
+        releasing,
         session,
     )
 

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import threading
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
@@ -265,10 +265,9 @@ class S3Target:
         return f"{prefix}/" if prefix else ""
 
     def _key(self, dataset: str, path: str) -> str:
-        check_dataset_path(dataset)
         if path:
             check_member(path)
-        return f"{self._prefix}{dataset}/{path}"
+        return f"{self._prefix}{_checked(dataset)}/{path}"
 
     def _store(self, size: int) -> S3Store:
         """A store whose requests end in time: obstore has one time limit for all, so there is one for each size."""
@@ -302,6 +301,9 @@ class S3Target:
             return Unreachable(f"{self._client.wire.what} cannot be reached: {text}")
         self._client.ask("HEAD", key, accept=(200, 404))
         return Retryable(f"{self._client.wire.what} did not take {key}: {text}")
+
+
+_checked = lru_cache(16)(check_dataset_path)
 
 
 def _own(file: Outgoing) -> str:

@@ -11,7 +11,6 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.sources.identity import Identity, identity_of
 
@@ -24,7 +23,7 @@ class Standing:
     touched_ns: int | None
 
 
-def standing(path: Path) -> Standing | None:
+def standing(path: str) -> Standing | None:
     """None where there is no regular file."""
     try:
         status = os.lstat(path)
@@ -35,13 +34,13 @@ def standing(path: Path) -> Standing | None:
     return Standing(identity_of(status), _touched(path, status))
 
 
-def _touched(path: Path, status: os.stat_result) -> int | None:
+def _touched(path: str, status: os.stat_result) -> int | None:
     if sys.platform == "win32":
         return _change_time(path)
     return status.st_ctime_ns
 
 
-def _change_time(path: Path) -> int | None:
+def _change_time(path: str) -> int | None:
     """ChangeTime of a file on Windows, in units of 100 ns; its `st_ctime` is the time of creation."""
     if sys.platform == "win32":
         import ctypes
@@ -59,7 +58,7 @@ def _change_time(path: Path) -> int | None:
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.CreateFileW.restype = wintypes.HANDLE
         read_attributes, share_all, existing = 0x80, 0x7, 3
-        handle = kernel32.CreateFileW(str(path), read_attributes, share_all, None, existing, 0, None)
+        handle = kernel32.CreateFileW(path, read_attributes, share_all, None, existing, 0, None)
         if handle == wintypes.HANDLE(-1).value:
             return None
         info = BasicInfo()

@@ -26,7 +26,7 @@ SMALL = 16 << 20
 """Files up to this size are sent several at a time; larger ones alone, read ahead while they are sent."""
 _IN_FLIGHT = 64 << 20
 """Bytes of small files that are held at the same time, however many go out in parallel."""
-_PAGE = 500
+_PAGE = 2000
 
 
 class Interrupted(Retryable):

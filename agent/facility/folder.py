@@ -85,7 +85,7 @@ class FolderStorage:
             if answer.verified:
                 root = self._datasets
                 self._staging.publish(dataset, render(wanted), answer.unlisted, root / dataset, root)
-                for upload_id in self._staging.uploads(dataset):
+                for upload_id in self._staging.uploads(dataset) | self._incoming.of(dataset):
                     self._incoming.remove(upload_id)
                 self._staging.clear(dataset)
         return answer

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +89,15 @@ class Incoming:
         self._running: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
         self._guard = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
+        self._of: defaultdict[str, set[str]] = defaultdict(set)
+        for folder in root.iterdir():
+            with suppress(Unknown):
+                self._of[self.load(folder.name).dataset].add(folder.name)
+
+    def of(self, dataset: str) -> set[str]:
+        """Ids of all uploads into a dataset: also of those whose sender never learned that they were created."""
+        with self._guard:
+            return set(self._of.get(dataset, ()))
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         upload = Upload(id=secrets.token_hex(16), owner=owner, dataset=dataset, path=path, length=length)
@@ -96,6 +105,8 @@ class Incoming:
             self._folder(upload.id).mkdir()
             self.part(upload).touch()
             self.save(upload)
+        with self._guard:
+            self._of[dataset].add(upload.id)
         return upload
 
     def load(self, upload_id: str) -> Upload:
@@ -143,6 +154,11 @@ class Incoming:
     def remove(self, upload_id: str) -> None:
         self._remember(upload_id, None)
         shutil.rmtree(self._folder(upload_id), ignore_errors=True)
+        with self._guard:
+            for dataset in [dataset for dataset, ids in self._of.items() if upload_id in ids]:
+                self._of[dataset].discard(upload_id)
+                if not self._of[dataset]:
+                    del self._of[dataset]
 
     def older_than(self, limit_ns: int) -> Iterator[str]:
         """Uploads that nothing arrived for since `limit_ns`."""

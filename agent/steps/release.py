@@ -10,11 +10,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.acquisition import State, move
+from agent.clock import Clock
 from agent.contract.event import TYPE_PREFIX, event_id
 from agent.delivery.release import Releaser, tidy
 from agent.delivery.settings import ReleaseSettings
 from agent.errors import ScopeAgentError
-from agent.outbox import Announcement, Entry, Release
+from agent.outbox import Announcement, Entry, Outbox, Release
 from agent.steps.station import Station
 from agent.telemetry import announce
 
@@ -23,6 +24,22 @@ log = logging.getLogger(__name__)
 _DAY_NS = 86_400 * 10**9
 _EVERY_S = 60.0
 _AGAIN_NS = 6 * 3600 * 10**9
+
+
+Planned = tuple[Entry, list[Release], str]
+"""An acquisition, what would be moved of it, and why it would not."""
+
+
+def planned(outbox: Outbox, releaser: Releaser, settings: ReleaseSettings, clock: Clock) -> list[Planned]:
+    """What is old enough now, whatever the policy says; touches nothing."""
+    now_ns = clock.now_ns()
+    shown: list[Planned] = []
+    for entry in outbox.to_release(now_ns - int(settings.after_days * _DAY_NS), now_ns, 1000):
+        try:
+            shown.append((entry, releaser.plan(entry, now_ns), ""))
+        except (ScopeAgentError, ValidationError) as error:
+            shown.append((entry, [], str(error)))
+    return shown
 
 
 @dataclass(slots=True)
@@ -43,16 +60,9 @@ class ReleaseStep:
         self._due = 0.0 if did else now + _EVERY_S
         return did
 
-    def dry_run(self, limit: int = 1000) -> list[tuple[Entry, list[Release], str]]:
-        """What would be moved now, and why the rest would not; touches nothing. Policy "never" is shown as "age"."""
-        shown = []
-        now_ns = self.station.clock.now_ns()
-        for entry in self.station.outbox.to_release(self._before_ns(), now_ns, limit):
-            try:
-                shown.append((entry, self.releaser.plan(entry, now_ns), ""))
-            except (ScopeAgentError, ValidationError) as error:
-                shown.append((entry, [], str(error)))
-        return shown
+    def dry_run(self) -> list[Planned]:
+        """What would be moved now, and why the rest would not; touches nothing."""
+        return planned(self.station.outbox, self.releaser, self.settings, self.station.clock)
 
     def _before_ns(self) -> int:
         return self.station.clock.now_ns() - int(self.settings.after_days * _DAY_NS)

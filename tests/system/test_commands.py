@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 @pytest.fixture
 def stack(tmp_path: Path) -> Path:
     path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.zeros((4, 16, 16), np.uint16), photometric="minisblack")
+    tifffile.imwrite(path, np.zeros((4, 16, 16), np.uint16), photometric="minisblack", metadata=None)
     return path
 
 

@@ -96,7 +96,7 @@ def test_threads_stop_in_reverse_order_and_none_is_left() -> None:
         supervisor.start(name, body(name))
     assert supervisor.stop(5) == []
     assert ended == ["work", "publish"]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("scope-agent")]
+    assert not {"scope-agent-publish", "scope-agent-work"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_a_duty_that_does_not_stop_is_named_and_does_not_hold_us() -> None:

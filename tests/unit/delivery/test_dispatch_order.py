@@ -36,7 +36,7 @@ class Orders(MemoryTarget):
 
 
 class Stand(StandIn):
-    def __init__(self, outbox: Outbox, folder: Path) -> None:
+    def __init__(self, outbox: Outbox, folder: Path) -> None:  # noqa: F811
         super().__init__(outbox, HeldClock())
         self.workspace = folder
 

@@ -275,6 +275,21 @@ def test_many_at_once(facility: Running) -> None:
     assert not list((facility.data / ".incoming").iterdir())
 
 
+def test_uploads_that_nobody_knows_end_with_the_commit(tmp_path: Path) -> None:
+    """The answer to their creation was lost; before and after a restart of the facility."""
+    data = tmp_path / "data"
+    with running(data) as facility:
+        agent = facility.agent()
+        token = agent.http.headers["Authorization"].removeprefix("Bearer ")
+        agent.patch(agent.create("data/a.tif", 10).headers["Location"], 0, b"01234")
+        other = agent.create("data/a.tif", 10, DATASET.replace("cells", "other")).headers["Location"]
+    with running(data) as facility:
+        agent = facility.agent_with(token)
+        agent.create("data/a.tif", 10)
+        assert agent.deliver({"data/a.tif": b"0123456789"}).status_code == 200
+        assert [path.name for path in (data / ".incoming").iterdir()] == [other.rpartition("/")[2]]
+
+
 def test_abandoned_uploads_expire(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data) as facility:
