@@ -47,7 +47,7 @@ def set_up(folder: Path, settings: LogSettings, terminal: bool) -> logging.Handl
     root.setLevel(settings.level.upper())
     root.addHandler(file)
     # Libraries speak of themselves only when something is wrong.
-    for name in ("httpx", "httpcore", "watchdog", "tifffile"):
+    for name in ("watchdog", "tifffile"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if terminal:
         shown = logging.StreamHandler()

@@ -275,17 +275,22 @@ def main(places: list[str]) -> None:
         numbers = iter(range(int(time.time()) % 100_000 * 1000, 1 << 40))
         for shape in shapes:
             source = make(Path(folder), shape)
-            gib = SHAPES[shape][0] * SHAPES[shape][1] / 2**30
             for place in places:
-                contenders = PLACES[place](source, numbers)
-                results: dict[str, list[Result]] = defaultdict(list)
-                for _ in range(ROUNDS):
-                    for name, measure in contenders.items():
-                        results[name].append(measure())
-                report(place, shape, gib, results)
-                while stack:
-                    stack.pop().__exit__(None, None, None)
+                try:
+                    compare(place, shape, source, numbers)
+                finally:
+                    while stack:
+                        stack.pop().__exit__(None, None, None)
             shutil.rmtree(source)
+
+
+def compare(place: str, shape: str, source: Path, numbers: Iterator[int]) -> None:
+    contenders = PLACES[place](source, numbers)
+    results: dict[str, list[Result]] = defaultdict(list)
+    for _ in range(ROUNDS):
+        for name, measure in contenders.items():
+            results[name].append(measure())
+    report(place, shape, SHAPES[shape][0] * SHAPES[shape][1] / 2**30, results)
 
 
 def report(place: str, shape: str, gib: float, results: dict[str, list[Result]]) -> None:

@@ -19,6 +19,12 @@ class _End(Generic[T]):
 
 
 @contextmanager
+def beside(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The same without a thread, for what is too small to be worth one."""
+    yield items
+
+
+@contextmanager
 def ahead(items: Iterator[T], depth: int = 1) -> Iterator[Iterator[T]]:
     """The same items in the same order; `depth` more are held ready, and one is in the making.
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
 from agent.contract.manifest import parse
-from agent.delivery.ahead import ahead
+from agent.delivery.ahead import ahead, beside
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.settings import FolderSettings
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
@@ -26,6 +26,7 @@ from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, 
 _STAGING = ".scope-agent"
 _PART = ".scope-agent-part"
 _BLOCK = 1 << 20
+_SMALL = 8 << 20
 _FLUSH = 64 << 20
 """So many bytes are written, brought to the disk and read back, while the next are written."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -132,7 +133,8 @@ class FolderTarget:
 
     def _write_through(self, part: Path, file: Outgoing, back: _ReadBack | None) -> tuple[str, str]:
         own = hashlib.sha256()
-        with part.open("r+b" if part.exists() else "w+b", buffering=0) as out, ahead(file.blocks(0), 2) as blocks:
+        reading = ahead(file.blocks(0), 2) if file.size > _SMALL else beside(file.blocks(0))
+        with part.open("r+b" if part.exists() else "w+b", buffering=0) as out, reading as blocks:
             at = flushed = 0
             same = True
             for block in blocks:

@@ -38,6 +38,10 @@ class FolderStorage:
         self._staging = Staging(data / ".staging")
         # A fixed set, so that locks of old datasets need no bookkeeping; two datasets may share one.
         self._locks = tuple(threading.Lock() for _ in range(64))
+        for dataset in self._incoming.datasets():
+            if self.is_committed(dataset):
+                # Killed between the commit and what follows it.
+                self._tidy(dataset)
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         self._refuse_committed(dataset)
@@ -85,9 +89,7 @@ class FolderStorage:
             if answer.verified:
                 root = self._datasets
                 self._staging.publish(dataset, render(wanted), answer.unlisted, root / dataset, root)
-                for upload_id in self._staging.uploads(dataset) | self._incoming.of(dataset):
-                    self._incoming.remove(upload_id)
-                self._staging.clear(dataset)
+                self._tidy(dataset)
         return answer
 
     def verify(self, dataset: str) -> CommitAnswer:
@@ -135,6 +137,12 @@ class FolderStorage:
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._datasets).free
+
+    def _tidy(self, dataset: str) -> None:
+        """Forget what brought a dataset that is committed now."""
+        for upload_id in self._staging.uploads(dataset) | self._incoming.of(dataset):
+            self._incoming.remove(upload_id)
+        self._staging.clear(dataset)
 
     def _refuse_committed(self, dataset: str) -> None:
         if self.is_committed(dataset):

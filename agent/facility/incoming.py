@@ -99,6 +99,11 @@ class Incoming:
         with self._guard:
             return set(self._of.get(dataset, ()))
 
+    def datasets(self) -> list[str]:
+        """Datasets with uploads."""
+        with self._guard:
+            return list(self._of)
+
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         upload = Upload(id=secrets.token_hex(16), owner=owner, dataset=dataset, path=path, length=length)
         with disk_full_told():

@@ -290,6 +290,22 @@ def test_uploads_that_nobody_knows_end_with_the_commit(tmp_path: Path) -> None:
         assert [path.name for path in (data / ".incoming").iterdir()] == [other.rpartition("/")[2]]
 
 
+def test_a_facility_killed_right_after_a_commit_tidies_up_at_its_start(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data) as facility:
+        agent = facility.agent()
+        agent.send("data/a.tif", b"0123456789")
+        left = next((data / ".incoming").iterdir())
+        kept = {path.name: path.read_bytes() for path in left.iterdir()}
+        assert agent.commit({"data/a.tif": hashlib.sha256(b"0123456789").hexdigest()}).status_code == 200
+    left.mkdir()
+    for name, body in kept.items():
+        (left / name).write_bytes(body)
+    with running(data):
+        assert not list((data / ".incoming").iterdir())
+    assert (data / "datasets" / DATASET / "data/a.tif").read_bytes() == b"0123456789"
+
+
 def test_abandoned_uploads_expire(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data) as facility:

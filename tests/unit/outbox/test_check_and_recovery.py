@@ -232,6 +232,9 @@ def test_every_earlier_version_is_upgraded_with_what_is_in_it(tmp_path: Path, ve
             "INSERT INTO events VALUES (?, ?, 't', 'x', '0000-1', 5, '{}', 1, NULL)", (sequence, f"e{sequence}")
         )
     old.execute("UPDATE counters SET value = 2")
+    if version >= 2:
+        old.execute("UPDATE acquisitions SET size = 77")
+        old.execute("INSERT INTO latest VALUES ('t', 2)")
     old.close()
     outbox = Outbox.open(path)
     assert outbox.check() == []
