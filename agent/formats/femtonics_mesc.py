@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.formats import binary, hdf5_layout, ome_build
+from agent.formats import hdf5_layout, ome_build
 from agent.formats.guarded import guarded
 from agent.formats.jsonable import Json, jsonable
 from agent.formats.parts import Parts, number, positive
@@ -25,9 +25,7 @@ class FemtonicsMesc:
     name = "femtonics-mesc"
 
     def matches(self, path: Path) -> bool:
-        if path.suffix.lower() != ".mesc":
-            return False
-        return path.is_file() and hdf5_layout.MAGIC.startswith(binary.head(path, 8))
+        return hdf5_layout.begins(path, ".mesc")
 
     def dataset(self, path: Path) -> Dataset:
         return Dataset(self.name, path, path.parent, (path,))

@@ -17,6 +17,11 @@ def is_hdf5(path: Path) -> bool:
     return binary.head(path, 8) == MAGIC
 
 
+def begins(path: Path, suffix: str) -> bool:
+    """A file with this suffix that is HDF5, or so far only the beginning of its magic bytes."""
+    return path.suffix.lower() == suffix and path.is_file() and MAGIC.startswith(binary.head(path, 8))
+
+
 def verdict(path: Path) -> Verdict:
     """Whole when the end of the file is where the superblock says; never raises for bad content."""
     try:
