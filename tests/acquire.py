@@ -12,6 +12,7 @@ KINDS = {
     "torn": {"time_plan": {"interval": 0, "loops": 26}},
     "slow": {"time_plan": {"interval": 0, "loops": 26}},
     "burst": {"time_plan": {"interval": 0, "loops": 20}},
+    "missed": {"time_plan": {"interval": 0, "loops": 20}},
     "large": {"time_plan": {"interval": 0.002, "loops": 40}},
     "long": {"channels": ["DAPI", "FITC"], "time_plan": {"interval": 0.02, "loops": 2000}},
 }
@@ -26,6 +27,24 @@ def make_core():
     return core
 
 
+def whole_bursts(core) -> None:
+    """pymmcore-plus 0.18 leaves a burst when its last image arrives between two questions: here it asks once."""
+    running, waiting = core.isSequenceRunning, core.getRemainingImageCount
+    core.isSequenceRunning = lambda: running() or waiting() > 0
+
+
+def missed(core) -> None:
+    """What then happens: the last image of a burst of 20 stays in the camera's buffer."""
+    pop, waiting, popped = core.popNextImageAndMD, core.getRemainingImageCount, []
+
+    def popping(*args):
+        popped.append(True)
+        return pop(*args)
+
+    core.popNextImageAndMD = popping
+    core.getRemainingImageCount = lambda: waiting() if len(popped) < 19 else 0
+
+
 def main(kind: str, output: str, spool: str) -> None:
     core = make_core()
     if kind == "large":
@@ -33,6 +52,10 @@ def main(kind: str, output: str, spool: str) -> None:
             core.setProperty("Camera", f"OnCameraCCD{axis}Size", 512)
     if kind in ("slow", "torn"):
         slow_disk()
+    if kind == "burst":
+        whole_bursts(core)
+    if kind == "missed":
+        missed(core)
     if spool:
         from agent.hook import attach
 

@@ -67,11 +67,18 @@ def examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: 
         return Finding(dataset, f"nothing may change for {quiet_s:g} s: {verdict.reason}")
     planes = planes_on_disk(dataset)
     if frames is not None and planes is not None and planes != frames:
-        return Finding(dataset, f"{planes} of {frames} planes are on disk", planes, None not in writers)
+        return Finding(dataset, _miscounted(planes, frames), planes, None not in writers)
     if frames is not None and _without_xml(dataset):
         reason = f"{dataset.main.name} holds no OME-XML: its writer was still at it when the run was called finished"
         return Finding(dataset, reason, planes, None not in writers)
     return Finding(dataset, "", planes)
+
+
+def _miscounted(planes: int, frames: int) -> str:
+    if planes < frames:
+        return f"{planes} of {frames} planes are on disk"
+    # Writers fill the place of a frame that never came out of the camera.
+    return f"{planes} planes are on disk for {frames} frames: the others are blank, or of another run"
 
 
 def _without_xml(dataset: Dataset) -> bool:

@@ -61,3 +61,12 @@ def test_a_writer_that_dies_with_its_process_after_the_end(tmp_path):
     run, record, _ = told(lab, "torn", lab.images / "a.ome.tiff")
     assert (run.frames, record.finish_reason) == (26, "errored")
     assert any("announces" in note for note in record.integrity.notes), record.integrity.notes
+
+
+def test_a_frame_that_stayed_in_the_camera_has_a_blank_plane_on_disk(tmp_path):
+    lab = Lab(tmp_path)
+    run, record, (code, errors) = told(lab, "missed", lab.images / "a.ome.tiff")
+    assert code == 0, errors
+    assert (run.frames, record.planned.frames, record.actual.frames) == (19, 20, 19)
+    assert record.finish_reason == "errored"
+    assert any(note.startswith("20 planes are on disk for 19 frames") for note in record.integrity.notes)
