@@ -23,29 +23,34 @@ from .spool import STORED, default_spool
 PACKAGE = "scope_agent_hook"
 PTH = f"{PACKAGE}.pth"
 _FINDER = f"""
-class Finder:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name == {TARGET!r}:
-            try:
-                from {PACKAGE}.boot import find
-                return find(Finder, name, path, target)
-            except BaseException as error:
-                sys.stderr.write("scope-agent hook is not active: %r\\n" % error)
-sys.meta_path.insert(0, Finder)
+def find_spec(name, path=None, target=None):
+    if name == {TARGET!r}:
+        try:
+            from {PACKAGE}.boot import find
+            return find(name, path, target)
+        except BaseException as error:
+            sys.stderr.write("scope-agent hook is not active: %r\\n" % error)
+sys.meta_path.insert(0, type(sys.implementation)(find_spec=find_spec, waits_for={TARGET!r}))
 """
-# Within the line: looking for a module of ours would cost each Python start six times as much.
-_LINE = f"import sys; exec({_FINDER!r}, {{'sys': sys}})\n"
+_LINE = (
+    "import sys, marshal; exec(marshal.loads(bytes.fromhex({code!r}))"
+    " if sys.implementation.cache_tag == {tag!r} else {imported!r}, {{'sys': sys}})\n"
+)
+# Compiled, and within the line: each Python start pays for compiling it, or for looking for a module of ours.
+_IMPORTED = f"import {PACKAGE}.boot; {PACKAGE}.boot.wait()"
+"""For a Python that took the place of the one for which the line was made."""
 _REQUIRED = {"pymmcore_plus": "pymmcore-plus", "msgspec": "msgspec"}
 _NOT_COPIED = {"install.py", "errors.py", "known.py"}
 
 _PROBE = """
-import importlib.util, json, sys, sysconfig
+import importlib.util, json, marshal, sys, sysconfig
 print(json.dumps({
     "purelib": sysconfig.get_path("purelib"),
     "prefix": sys.prefix,
     "version": list(sys.version_info[:2]),
     "missing": [name for name in %r if importlib.util.find_spec(name) is None],
+    "tag": sys.implementation.cache_tag,
+    "code": marshal.dumps(compile(%r, "", "exec")).hex(),
 }))
 """
 
@@ -78,6 +83,8 @@ def install(python: Path, spool: Path | None = None, limit_mib: int | None = Non
     site = Path(target["purelib"])
     try:
         _copy(site, None if spool is None else Path(os.path.abspath(spool)), limit_mib)  # noqa: PTH100
+        # Last: a half-copied package is never imported.
+        (site / PTH).write_text(_LINE.format(code=target["code"], tag=target["tag"], imported=_IMPORTED), "utf-8")
     except OSError as error:
         _remove(site)
         raise HookError(f"cannot write to {site} ({error.strerror}): run as a user who may, or use a venv") from error
@@ -125,7 +132,7 @@ def environments() -> list[Installed]:
 
 
 def _examine(python: Path) -> dict[str, Any]:
-    command = [str(python), "-I", "-c", _PROBE % list(_REQUIRED)]
+    command = [str(python), "-I", "-c", _PROBE % (list(_REQUIRED), _FINDER)]
     try:
         # Not resolved: the link in a venv's folder is what makes it a venv.
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -146,8 +153,6 @@ def _copy(site: Path, spool: Path | None, limit_mib: int | None) -> None:
             shutil.copyfile(file, package / file.name)
     stored = {"version": __version__, "spool": None if spool is None else str(spool), "limit_mib": limit_mib}
     (package / STORED).write_text(json.dumps(stored) + "\n", encoding="utf-8")
-    # Last: a half-copied package is never imported.
-    (site / PTH).write_text(_LINE, encoding="utf-8")
 
 
 def _remove(site: Path) -> None:

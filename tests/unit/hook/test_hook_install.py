@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,15 @@ def test_what_is_no_python_is_said_to_be_none(python):
         install(Path(python))
 
 
+WAITING = "any(hasattr(finder, 'waits_for') for finder in sys.meta_path)"
+
+
+def _said(python, code: str) -> str:
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
 def test_a_folder_that_cannot_be_written_leaves_nothing_behind(lab_python, monkeypatch, tmp_path):
     before = _everything(lab_python)
 
@@ -93,13 +103,21 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(lab_python, monke
 def test_a_python_start_loads_nothing_of_the_hook(lab_python):
     """Only a line of the .pth file runs: not even a module of ours is looked for."""
     install(lab_python)
-    code = "import sys; print([name for name in sys.modules if 'scope_agent' in name], type(sys.meta_path[0]).__name__)"
-    done = subprocess.run([lab_python, "-c", code], check=True, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("[] type", "")
-    code = "import sys, pymmcore_plus; print('scope_agent_hook.wiring' in sys.modules, sys.meta_path[0].__name__)"
-    done = subprocess.run([lab_python, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split()[0] == "True"
-    assert done.stdout.split()[1] != "Finder"  # it waits no longer
+    loaded = "[name for name in sys.modules if 'scope_agent' in name]"
+    assert _said(lab_python, f"import sys; print({loaded}, {WAITING})") == "[] True"
+    wired = "'scope_agent_hook.wiring' in sys.modules"
+    assert _said(lab_python, f"import sys, pymmcore_plus; print({wired}, {WAITING})") == "True False"
+    uninstall(lab_python)
+
+
+def test_a_python_that_was_upgraded_in_place_is_hooked_all_the_same(lab_python):
+    """Its site-packages hold a line compiled for another one (on Windows the folder does not name the version)."""
+    found = install(lab_python)
+    line = found.where.with_suffix(".pth")
+    line.write_text(line.read_text("utf-8").replace(sys.implementation.cache_tag, "cpython-399"), "utf-8")
+    assert _said(lab_python, f"import sys; print({WAITING})") == "True"
+    wired = "'scope_agent_hook.wiring' in sys.modules"
+    assert _said(lab_python, f"import sys, pymmcore_plus; print({wired}, {WAITING})") == "True False"
     uninstall(lab_python)
 
 
