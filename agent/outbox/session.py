@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlite_utils import Database
 
 from agent.errors import Damaged, Misconfigured, NoSpace, Retryable, ScopeAgentError
 from agent.outbox.queries import statements
+from agent.outbox.tables import Database
 
 
 class Session:

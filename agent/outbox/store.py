@@ -46,6 +46,17 @@ class Outbox(Releases):
         return cls(connection, path)
 
     @classmethod
+    def view(cls, path: Path) -> Outbox:
+        """Open an existing database for reading only, for those who look on while the daemon writes."""
+        try:
+            address = f"{path.absolute().as_uri()}?mode=ro"
+            connection = sqlite3.connect(address, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.DatabaseError as error:
+            raise translated(error, path) from error
+        return cls(connection, path)
+
+    @classmethod
     def recover(cls, path: Path, clock: Clock) -> tuple[Outbox, str | None]:
         """Open it for the daemon; a damaged one is set aside first, and the second value says what and where."""
         wrong = recovery.damage(path)
