@@ -1,8 +1,15 @@
-"""Fuzz the pure readers: `python benchmarks/fuzz_formats.py [SECONDS] [FORMAT ...] [--seed N] [--corpus FOLDER]`.
+"""Fuzz the readers: `python benchmarks/fuzz_formats.py [SECONDS] [SUBJECT ...] [--corpus FOLDER] [--results FILE]`.
 
-Each round takes a small file of a simulated writer (or a real one of the corpus), damages it and inspects it.
-A round fails when inspect raises, takes more than 10 seconds, or when memory grows past 500 MB. The seed of
-every failure is printed: `--seed N` with one format and 1 second repeats it. Ten minutes a reader is the long run.
+A subject is a simulated writer (`sem`, `ndpi`, ...) or, with a corpus, one of its formats (`czi`, `nd2`, ...).
+Each round damages one file of a small dataset among its own and inspects it. A round fails when inspect raises,
+needs more than 10 seconds of processor time, or takes more than 500 MB. SECONDS are processor time of this process,
+so that a busy machine tests as much as an idle one; ten minutes a reader is the long run.
+
+A name that is both stands for both in turn. POSIX only: it limits itself with signals.
+
+`--results FILE` keeps seconds, rounds and the failing seeds of each subject, and the next run goes on from there
+until a subject has had its SECONDS (`--slice S`: at most S of them in this run). `--seed N` with one subject
+repeats one round.
 """
 
 from __future__ import annotations
@@ -10,38 +17,55 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
+import shutil
+import signal
 import struct
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agent.formats.inspection import inspect
 from tests.writers import WRITERS
 
-NUMBERS = [
-    0,
-    1,
-    2,
-    0x7F,
-    0x80,
-    0xFF,
-    0x7FFF,
-    0x8000,
-    0xFFFF,
-    0x7FFFFFFF,
-    0x80000000,
-    0xFFFFFFFF,
-    1 << 40,
-    (1 << 63) - 1,
-]
+MAX_S, MAX_MB = 10, 500
+NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40,
+           (1 << 63) - 1]  # fmt: skip
+WORDS = (b"9" * 30, b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"[" * 3000, b"<A>" * 3000, b"1e999", b"-1", b"nan", b"\xc3\x28")
+MAX_ITEM = 5_500_000
+"""Larger items of a corpus would spend the time in copying."""
+SAME_FILES = 40
+"""Rounds with one set of good files before the next set is made."""
+
+Files = dict[str, bytes]
 
 
-def base(name: str, dice: random.Random) -> dict[str, bytes]:
+class TooLongError(BaseException):
+    """No part of a reader may catch it."""
+
+
+@dataclass
+class Score:
+    """What a subject has been through."""
+
+    cpu_s: float = 0.0
+    rounds: int = 0
+    slowest_s: float = 0.0
+    peak_mb: float = 0.0
+    failed: dict[str, str] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+
+
+def simulated(name: str, dice: random.Random) -> Files:
     """What a simulated writer leaves, by file name."""
     files: dict[str, bytearray] = {}
     for op in WRITERS[name](dice).ops:
@@ -51,6 +75,15 @@ def base(name: str, dice: random.Random) -> dict[str, bytes]:
     return {key: bytes(value) for key, value in files.items()}
 
 
+def real(folder: Path, items: list[dict[str, object]], dice: random.Random) -> Files:
+    """One of the items of a corpus, by file name."""
+    item = dice.choice(items)
+    top = folder / str(item["path"])
+    paths = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
+    root = top.parent if top.is_file() else top
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
 def spoil(data: bytes, dice: random.Random) -> bytes:
     """One to four kinds of damage."""
     made = bytearray(data)
@@ -58,114 +91,193 @@ def spoil(data: bytes, dice: random.Random) -> bytes:
         if not made:
             return bytes(made)
         at = dice.randrange(len(made))
-        if dice.random() < 0.5:
-            at = dice.randrange(min(len(made), 600))
-        how = dice.randrange(8)
-        if how == 0:
-            made[at] ^= 1 << dice.randrange(8)
-        elif how == 1:
-            number = dice.choice(NUMBERS) + dice.randint(-1, 1)
-            form = dice.choice("<>") + dice.choice("HIQ")
-            width = struct.calcsize(form)
-            made[at : at + width] = struct.pack(form, number & ((1 << 8 * width) - 1))
-        elif how == 2:
-            del made[at:]
-        elif how == 3:
-            del made[at : at + dice.randint(1, 64)]
-        elif how == 4:
-            made[at:at] = dice.randbytes(dice.randint(1, 64))
-        elif how == 5:
-            other = dice.randrange(len(made))
-            made[at : at + 32] = made[other : other + 32]
-        elif how == 6:
-            made[at : at + dice.randint(1, 32)] = dice.choice((b"\0", b"\xff")) * dice.randint(1, 32)
-        else:
-            made[at:at] = dice.choice(
-                (b"9" * 30, b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"[" * 3000, b"1e999", b"-1", b"nan")
-            )
+        # Headers and footers are where damage hurts.
+        if (edge := dice.random()) < 0.6:
+            at = dice.randrange(min(len(made), 2000))
+            at = len(made) - 1 - at if edge < 0.15 else at
+        _damage(made, at, dice)
     return bytes(made)
 
 
-def one(name: str, seed: int, folder: Path, real: dict[str, list[Path]]) -> str:
-    """A round; the state that inspect gave. Raises what inspect raises."""
-    dice = random.Random(f"{name} {seed}")
-    files = base(name, dice)
-    if real.get(name) and dice.random() < 0.3:
-        path = dice.choice(real[name])
-        files = {path.name: path.read_bytes()}
-    victim = dice.choice(sorted(files))
-    files[victim] = spoil(files[victim], dice)
-    for key, content in files.items():
-        target = folder / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    found = inspect(folder / victim)
-    json.loads(found.to_json())
-    found.to_ome_xml()
-    for key in files:
-        (folder / key).unlink()
-    return f"{found.format} {found.verdict.state}"
+def _damage(made: bytearray, at: int, dice: random.Random) -> None:
+    how = dice.randrange(8)
+    if how == 0:
+        made[at] ^= 1 << dice.randrange(8)
+    elif how == 1:
+        number = dice.choice(NUMBERS) + dice.randint(-1, 1)
+        form = dice.choice("<>") + dice.choice("HIQ")
+        width = struct.calcsize(form)
+        made[at : at + width] = struct.pack(form, number & ((1 << 8 * width) - 1))
+    elif how == 2 and dice.random() < 0.3:
+        del made[at:]
+    elif how == 3:
+        del made[at : at + dice.randint(1, 64)]
+    elif how == 4:
+        made[at:at] = dice.randbytes(dice.randint(1, 64))
+    elif how == 5:
+        other = dice.randrange(len(made))
+        made[at : at + 32] = made[other : other + 32]
+    elif how == 6:
+        width = dice.randint(1, 32)
+        made[at : at + width] = dice.choice((b"\0", b"\xff")) * width
+    else:
+        made[at:at] = dice.choice(WORDS)
 
 
-def memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    import psutil
+class Subject:
+    """A folder with a good dataset in which one file is spoilt each round. The same seed spoils the same way."""
 
-    return psutil.Process().memory_info().rss / 1e6
+    def __init__(self, name: str, folder: Path, corpus: Path | None, items: list[dict[str, object]]) -> None:
+        self.name, self.folder, self.corpus, self.items = name, folder, corpus, items
+        self.base = -1
+        self.files: Files = {}
+
+    def spoilt(self, seed: int) -> tuple[str, bytes]:
+        """The name and content of the file that this seed damages, with its good neighbours in place."""
+        base = seed // SAME_FILES
+        if base != self.base:
+            self._make(base)
+        dice = random.Random(f"{self.name} {seed}")
+        victim = dice.choice(sorted(self.files))
+        return victim, spoil(self.files[victim], dice)
+
+    def _make(self, base: int) -> None:
+        dice = random.Random(f"{self.name} base {base}")
+        self.base = base
+        made_up = self.name in WRITERS and (not self.items or base % 2)
+        self.files = simulated(self.name, dice) if made_up else real(self.corpus or Path(), self.items, dice)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name, content in self.files.items():
+            target = self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+    def round(self, seed: int) -> str:
+        """The state that inspect gave. Raises what inspect raises."""
+        victim, content = self.spoilt(seed)
+        path = self.folder / victim
+        path.write_bytes(content)
+        try:
+            found = inspect(path)
+            json.loads(found.to_json())
+            found.to_ome_xml()
+        finally:
+            path.write_bytes(self.files[victim])
+        return f"{found.format} {found.verdict.state}"
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """At most `MAX_S` seconds of processor time; TooLongError then."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLongError(f"more than {MAX_S} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, MAX_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def forget_peak() -> None:
+    """The peak of memory starts anew (Linux)."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def peak_mb() -> float:
+    """The most memory since `forget_peak`."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def campaign(subject: Subject, score: Score, until_s: float, only: int | None) -> None:
+    """Rounds until the subject has had its time; failures are printed as they come."""
+    states = Counter(score.states)
+    began, had = time.process_time(), score.cpu_s
+    while score.cpu_s < until_s and len(score.failed) < 20:
+        seed = score.rounds if only is None else only
+        _try(subject, score, seed, states)
+        score.rounds += 1
+        score.cpu_s = had + time.process_time() - began
+        if only is not None:
+            break
+    score.states = dict(states.most_common(8))
+
+
+def _try(subject: Subject, score: Score, seed: int, states: Counter[str]) -> None:
+    forget_peak()
+    began = time.process_time()
+    try:
+        with limited():
+            states[subject.round(seed)] += 1
+    except (Exception, TooLongError) as error:  # noqa: BLE001 - that is what it looks for
+        _fail(subject, score, seed, f"{type(error).__name__}: {error}"[:300])
+        traceback.print_exc(limit=-6, file=sys.stdout)
+    score.slowest_s = max(score.slowest_s, time.process_time() - began)
+    score.peak_mb = max(score.peak_mb, peak_mb())
+    if peak_mb() > MAX_MB:
+        _fail(subject, score, seed, f"{peak_mb():.0f} MB")
+
+
+def _fail(subject: Subject, score: Score, seed: int, reason: str) -> None:
+    score.failed[str(seed)] = reason
+    print(f"FAILED {subject.name} --seed {seed}: {reason}", flush=True)
+
+
+def _items(corpus: Path | None) -> dict[str, list[dict[str, object]]]:
+    """Items of the corpus that are small enough, by format."""
+    if corpus is None:
+        return {}
+    found: dict[str, list[dict[str, object]]] = {}
+    for item in json.loads((corpus / "MANIFEST.json").read_text()):
+        if item["bytes"] <= MAX_ITEM:
+            found.setdefault(item["format"], []).append(item)
+    return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seconds", nargs="?", type=float, default=20.0, help="for each reader")
-    parser.add_argument("formats", nargs="*", choices=[*sorted(WRITERS), []])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seconds", nargs="?", type=float, default=20.0, help="processor time for each subject")
+    parser.add_argument("subjects", nargs="*")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--slice", type=float, default=1e9)
     options = parser.parse_args()
-    real = _corpus(options.corpus)
+    items = _items(options.corpus)
+    subjects = options.subjects or [*WRITERS, *items]
+    if unknown := set(subjects) - set(WRITERS) - set(items):
+        parser.error(f"no such subjects: {', '.join(sorted(unknown))}; there are {', '.join([*WRITERS, *items])}")
     failures = 0
-    for name in options.formats or sorted(WRITERS):
-        failures += campaign(name, options.seconds, options.seed, real)
+    for name in subjects:
+        score = _load(options.results, name)
+        with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
+            subject = Subject(name, Path(folder) / "set", options.corpus, items.get(name, []))
+            campaign(subject, score, min(options.seconds, score.cpu_s + options.slice), options.seed)
+        failures += len(score.failed)
+        _save(options.results, name, score)
+        print(f"{name:22} {score.cpu_s:6.0f} s {score.rounds:7} rounds, {len(score.failed)} failures, slowest "
+              f"{score.slowest_s:.2f} s, {score.peak_mb:.0f} MB; {score.states}", flush=True)  # fmt: skip
     return 1 if failures else 0
 
 
-def _corpus(folder: Path | None) -> dict[str, list[Path]]:
-    """Small real files by writer."""
-    if folder is None:
-        return {}
-    items = json.loads((folder / "MANIFEST.json").read_text())
-    formats: dict[str, list[Path]] = {}
-    for item in items:
-        paths = [folder / one["path"] for one in item["files"] if one["bytes"] < 3_000_000]
-        formats.setdefault(item["format"], []).extend(paths)
-    return {name: formats.get(WRITERS[name](random.Random(1)).format, []) for name in WRITERS}
+def _load(path: Path | None, name: str) -> Score:
+    known = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    return Score(**known.get(name, {}))
 
 
-def campaign(name: str, seconds: float, seed: int | None, real: dict[str, list[Path]]) -> int:
-    """Rounds for a time; the number of failures."""
-    states: Counter[str] = Counter()
-    failures = 0
-    slowest = 0.0
-    start = time.monotonic()
-    number = seed if seed is not None else 0
-    while time.monotonic() - start < seconds:
-        with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
-            began = time.monotonic()
-            try:
-                states[one(name, number, Path(folder), real)] += 1
-            except Exception:  # noqa: BLE001 - that is what it looks for
-                failures += 1
-                print(f"FAILED {name} --seed {number}\n{traceback.format_exc(limit=-4)}", flush=True)
-            took = time.monotonic() - began
-        slowest = max(slowest, took)
-        if took > 10 or memory_mb() > 500:
-            failures += 1
-            print(f"FAILED {name} --seed {number}: {took:.1f} s, {memory_mb():.0f} MB", flush=True)
-        if seed is not None or failures > 20:
-            break
-        number += 1
-    print(f"{name:12} {number + 1:7} rounds, seeds 0 to {number}, {failures} failures, slowest {slowest:.2f} s, "
-          f"{memory_mb():.0f} MB; {dict(states.most_common(4))}", flush=True)  # fmt: skip
-    return failures
+def _save(path: Path | None, name: str, score: Score) -> None:
+    if path is not None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | {name: asdict(score)}, indent=1))
 
 
 if __name__ == "__main__":

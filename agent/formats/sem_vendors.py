@@ -13,6 +13,8 @@ from agent.formats.sem_fields import Fields, Scan, sections, um
 from agent.formats.tiff_layout import DATE_TIME
 from agent.formats.tiff_page import ARTIST, MAKE, MODEL, Head
 
+_ROUNDED = 6e-4
+"""Four digits are off by less than that."""
 FEI_SFEG, FEI_HELIOS, CZ_SEM, ORION, FIBICS, TESCAN = 34680, 34682, 34118, 65000, 51023, 50431
 
 
@@ -66,7 +68,7 @@ def smartsem(raw: bytes) -> Scan:
         return re.split(r"\s*[=:]\s*", said.get(name, ""), maxsplit=1)[-1].strip()
 
     pixel = length_m(value("AP_IMAGE_PIXEL_SIZE"))
-    pixel = pixel if pixel is not None else length_m(value("AP_PIXEL_SIZE"))
+    pixel = _exact(pixel if pixel is not None else length_m(value("AP_PIXEL_SIZE")), head)
     model, version = value("DP_SEM"), value("SV_VERSION")
     place = [length_m(value(f"AP_STAGE_AT_{axis}")) for axis in "XYZ"]
     return Scan(
@@ -81,6 +83,12 @@ def smartsem(raw: bytes) -> Scan:
         value("SV_USER_NAME") or None,
         {"SmartSEM": version} if version else {},
     )
+
+
+def _exact(pixel: float | None, head: list[str]) -> float | None:
+    """The size of a pixel with all its digits: the fourth number of the head is the one that the text rounds."""
+    exact = number(head[3]) if len(head) > 3 else None
+    return exact if pixel and exact is not None and abs(exact / pixel - 1) < _ROUNDED else pixel
 
 
 def _magnification(text: str) -> float | None:

@@ -15,16 +15,24 @@ from agent.formats.ser import MARK, Series, series
 from agent.formats.tiff_layout import TroubleError
 
 _NUMBERED = re.compile(r"(?P<stem>.+)_(?P<number>\d+)\.ser", re.IGNORECASE)
-_CONDITIONS = b"<ExperimentalConditions>"
+_CONDITIONS, _REFERENCE = b"<ExperimentalConditions>", b"<ReferenceImagePath>"
 _LAST = b"\x03\x4d\x00\x08\x00\x00\x00\x00"
 """The end of every .emi that was seen."""
 
 
-def objects(path: Path) -> list[bytes]:
-    """The XML of every signal of an .emi file, in order: those with experimental conditions, up to 64 MB in."""
+def objects(path: Path, series: int) -> list[bytes]:
+    """The XML of every signal of an .emi file with so many series, in order: those with experimental conditions,
+    up to 64 MB in.
+
+    The image in which the place of a spectrum was drawn is kept within the .emi and has no series (ten of ten sets).
+    """
     with path.open("rb") as file:
         raw = file.read(binary.MAX_PIECE)
-    return [found for found in re.findall(rb"<ObjectInfo>.*?</ObjectInfo>", raw, re.DOTALL) if _CONDITIONS in found]
+    found = [one for one in re.findall(rb"<ObjectInfo>.*?</ObjectInfo>", raw, re.DOTALL) if _CONDITIONS in one]
+    drawn_in = next((one for one in found if _REFERENCE not in one), None)
+    if series < len(found) and drawn_in is not None and any(_REFERENCE in one for one in found):
+        found.remove(drawn_in)
+    return found
 
 
 class SerEmi:
@@ -51,16 +59,13 @@ class SerEmi:
         if not emi.is_file():
             files = tuple(sorted({*parts.values(), path}))
             return Dataset(self.name, files[0], path.parent, files, (emi.name,))
-        announced = max(1, len(objects(emi)), max(parts, default=0))
+        announced = max(1, len(objects(emi, len(parts))), max(parts, default=0))
         missing = [f"{stem}_{n}.ser" for n in range(1, min(announced, 10_000) + 1) if n not in parts]
         return Dataset(self.name, emi, path.parent, tuple(sorted({*parts.values(), emi})), tuple(missing))
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         if dataset.missing:
             return binary.growing(f"not there: {', '.join(dataset.missing[:3])}")
-        described = len(objects(dataset.main))
-        if described < len(_series_of(dataset)):
-            return binary.growing(f"{dataset.main.name} describes {described} of {len(_series_of(dataset))} series")
         if not _tail(dataset.main).endswith(_LAST):
             return binary.growing(f"the end of {dataset.main.name} is not there")
         short = 0
@@ -72,6 +77,12 @@ class SerEmi:
             if found.valid == 0:
                 return binary.growing(f"{path.name} holds no element yet")
             short += found.valid < found.total
+        there = len(_series_of(dataset))
+        described = len(objects(dataset.main, there))
+        if described < there:
+            # TIA writes the .emi anew for a further series; some versions never describe it.
+            said = f"{dataset.main.name} describes {described} of {there} series"
+            return binary.unknown(f"{said}: only quiet time can tell whether it will be written anew")
         said = f"; {short} of them were planned longer" if short else ""
         return binary.whole(f"the .emi and all {len(dataset.files) - 1} series that belong to it are there{said}")
 
@@ -113,5 +124,5 @@ def _read(dataset: Dataset) -> Metadata:
             found.append((path, series(path)))
         except TroubleError as trouble:
             errors.append(f"{path.name}: {trouble.verdict.reason}")
-    said = objects(dataset.main) if dataset.main.suffix.lower() == ".emi" else []
+    said = objects(dataset.main, len(found)) if dataset.main.suffix.lower() == ".emi" else []
     return emi_metadata.read(found, said, tuple(errors))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.formats import ome_build, tiff_layout
 from agent.formats.jsonable import jsonable
+from agent.formats.parts import date
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 
 if TYPE_CHECKING:
@@ -101,8 +102,15 @@ def _ome(path: Path, tiff: TiffFile, planes: int) -> OME | None:
         steps=_steps(page, imagej, slices),
         increment_s=interval if frames > 1 and isinstance(interval, (int, float)) else None,
         samples=int(page.samplesperpixel),
+        # "Date and time of image creation", says TIFF; it names no zone.
+        date=date(_text(page, "DateTime"), "%Y:%m:%d %H:%M:%S"),
     )
     return OME(images=[image])
+
+
+def _text(page: TiffPage, name: str) -> str:
+    tag = page.tags.get(name)
+    return str(tag.value).strip("\0 ") if tag is not None else ""
 
 
 def _sizes(imagej: dict[str, Any], planes: int) -> tuple[int, int, int]:
