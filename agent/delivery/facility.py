@@ -52,9 +52,9 @@ class FacilityTarget:
             created = self._create(dataset, file)
             if created.status == 409:
                 return self._committed(dataset, file, created)
-            if created.headers.get(upload.SHA256_HEADER):
-                return str(created.headers[upload.SHA256_HEADER])
-            location, offset = str(created.headers["Location"]), int(created.headers.get("Upload-Offset", 0))
+            if digest := created.headers.get(upload.SHA256_HEADER):
+                return digest
+            location, offset = created.headers.get("Location"), int(created.headers.get("Upload-Offset", "0"))
             file.on_upload(location)
         return self._send_rest(location, offset, file)
 
@@ -144,7 +144,7 @@ class FacilityTarget:
                 if answer.status == 409:
                     raise _Elsewhere
                 offset += body.size
-                digest = answer.headers.get(upload.SHA256_HEADER)
+                digest = answer.headers.told(upload.SHA256_HEADER)
         return offset, digest
 
     def _offset(self, location: str) -> int:
@@ -154,10 +154,10 @@ class FacilityTarget:
     def _whole(self, location: str, file: Outgoing) -> str:
         """Everything had arrived before the last cut: only its hash is missing."""
         answer = self._ask("HEAD", location, headers=_TUS, accept=(200, 204))
-        digest = answer.headers.get(upload.SHA256_HEADER)
+        digest = answer.headers.told(upload.SHA256_HEADER)
         if digest is None:
             raise Retryable(f"the facility holds {answer.headers.get('Upload-Offset')} of {file.size} bytes")
-        return str(digest)
+        return digest
 
     def _ask(
         self,

@@ -7,25 +7,22 @@ ends while a byte comes now and then.)
 
 from __future__ import annotations
 
-import http.client
-import io
-import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from agent.delivery.http11 import Connection, Headers, Response, head
 from agent.errors import Misconfigured, Unreachable
 
 SLOWEST = 32 << 10
 """Bytes a second below which a peer counts as stalled."""
 _CONNECT_S = 10.0
+_TOGETHER = 1 << 20
+"""A first piece up to this size goes out in one write with the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class Answer:
     method: str
     path: str
     status: int
-    headers: Message
+    headers: Headers
     """Names are compared without regard to case."""
     body: bytes
 
@@ -62,8 +59,8 @@ class Answer:
 class Reply:
     """An answer that is still coming."""
 
-    def __init__(self, found: http.client.HTTPResponse, limit: _Limit, stall_s: float) -> None:
-        self._found, self._limit, self._stall_s = found, limit, stall_s
+    def __init__(self, connection: Connection, found: Response, stall_s: float) -> None:
+        self._found, self._limit, self._stall_s = found, connection.limit, stall_s
         self.status = found.status
         self.headers = found.headers
 
@@ -91,7 +88,7 @@ class Wire:
         self._address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         self._stall_s = stall_s
         self._tls = _tls(ca_file) if parts.scheme == "https" else None
-        self._free: deque[_Connection] = deque()
+        self._free: deque[Connection] = deque()
 
     def ask(
         self,
@@ -117,14 +114,13 @@ class Wire:
         patience_s: float = 0.0,
     ) -> Iterator[Reply]:
         """Like `ask`, for an answer that is read piece by piece inside the block."""
-        told = {"Content-Length": str(body.size if body else 0)} if body or method in ("POST", "PUT", "PATCH") else {}
         connection = self._connection()
         kept = False
         try:
-            found = self._begin(connection, method, path, {**told, **(headers or {})}, body, patience_s)
-            yield Reply(found, connection.limit, self._stall_s)
-            kept = found.isclosed() and not found.will_close
-        except (OSError, http.client.HTTPException) as error:
+            found = self._begin(connection, method, self._head(method, path, headers or {}, body), body, patience_s)
+            yield Reply(connection, found, self._stall_s)
+            kept = found.ended and not found.closes
+        except OSError as error:
             raise self._unreachable(error) from error
         finally:
             if kept:
@@ -137,62 +133,57 @@ class Wire:
         while self._free:
             self._free.pop().close()
 
+    def _head(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> bytes:
+        told = dict(headers)
+        if body or method in ("POST", "PUT", "PATCH"):
+            told["Content-Length"] = str(body.size if body else 0)
+        try:
+            return head(method, self.prefix + path, self.host, told)
+        except ValueError as error:
+            raise Misconfigured(
+                f"{self.what} cannot be asked: is there a line end in a token or a name? {error}"
+            ) from error
+
     def _begin(
-        self,
-        connection: _Connection,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        patience_s: float,
-    ) -> http.client.HTTPResponse:
+        self, connection: Connection, method: str, lines: bytes, body: Body | None, patience_s: float
+    ) -> Response:
         if body and body.once:
             connection.close()
-        again = connection.sock is not None
+        again = connection.open
         try:
-            return self._exchange(connection, method, path, headers, body, patience_s)
-        except (ConnectionError, http.client.RemoteDisconnected):
+            return self._exchange(connection, method, lines, body, patience_s)
+        except ConnectionError:
             connection.close()
             if not again:
                 raise
         # The server had closed a connection that rested: that tells nothing of this request.
-        return self._exchange(connection, method, path, headers, body, patience_s)
+        return self._exchange(connection, method, lines, body, patience_s)
 
     def _exchange(
-        self,
-        connection: _Connection,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        patience_s: float,
-    ) -> http.client.HTTPResponse:
+        self, connection: Connection, method: str, lines: bytes, body: Body | None, patience_s: float
+    ) -> Response:
         connection.limit.restart(self._stall_s)
-        if connection.sock is None:
+        if not connection.open:
             connection.connect()
-        connection.putrequest(method, self.prefix + path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name, value)
         refused: OSError | None = None
         try:
-            connection.endheaders()
-            for piece in body.pieces if body else ():
-                connection.limit.restart(self._stall_s + len(piece) / SLOWEST)
-                connection.push(piece)
+            for pieces in _together(lines, body):
+                connection.limit.restart(self._stall_s + len(pieces[-1]) / SLOWEST)
+                connection.push(*pieces)
         except (BrokenPipeError, ConnectionResetError) as error:
             # A server that refuses may close before it read everything; its answer is worth more than the error.
             refused = error
         connection.limit.restart(self._stall_s + patience_s)
         try:
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+            return connection.response(method)
+        except OSError as error:
             raise (refused or error) from None
 
-    def _connection(self) -> _Connection:
+    def _connection(self) -> Connection:
         try:
             return self._free.pop()
         except IndexError:
-            return _Connection(self._address, self._tls, min(_CONNECT_S, self._stall_s))
+            return Connection(self._address, self._tls, min(_CONNECT_S, self._stall_s))
 
     def _unreachable(self, error: Exception) -> Unreachable:
         if isinstance(error, TimeoutError):
@@ -200,73 +191,17 @@ class Wire:
         return Unreachable(f"{self.what} cannot be reached: {error or type(error).__name__}")
 
 
-class _Limit:
-    """When the peer must be done; shared by everything that waits for it."""
-
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def restart(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline has passed")
-        return left
-
-
-class _Timed(io.RawIOBase):
-    """The receiving side of a socket under a limit."""
-
-    def __init__(self, sock: socket.socket, limit: _Limit) -> None:
-        self._sock, self._limit = sock, limit
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._limit.left())
-        return self._sock.recv_into(buffer)
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection whose every wait ends with its limit."""
-
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None, connect_s: float) -> None:
-        super().__init__(*address, timeout=connect_s)
-        self.limit = _Limit()
-        self._tls = tls
-        self.default_port = 443 if tls else 80
-
-    def connect(self) -> None:
-        super().connect()
-        # A router that forgets a connection tells nobody.
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, option):
-                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
-
-    def push(self, piece: bytes) -> None:
-        """Send; a timeout of sendall is one for all bytes, not for each write."""
-        self.sock.settimeout(self.limit.left())
-        self.sock.sendall(piece)
-
-    def response_class(self, _sock: Any, *arguments: Any, **named: Any) -> http.client.HTTPResponse:  # type: ignore[override]
-        return http.client.HTTPResponse(_Opener(self.sock, self.limit), *arguments, **named)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class _Opener:
-    """What an HTTPResponse needs of a socket."""
-
-    sock: socket.socket
-    limit: _Limit
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Timed(self.sock, self.limit), 1 << 16)
+def _together(lines: bytes, body: Body | None) -> Iterator[tuple[bytes, ...]]:
+    """The head, with the first piece of the body where that is small."""
+    pieces = iter(body.pieces if body else ())
+    first = next(pieces, b"")
+    if len(first) <= _TOGETHER:
+        yield (lines, first) if first else (lines,)
+    else:
+        yield (lines,)
+        yield (first,)
+    for piece in pieces:
+        yield (piece,)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

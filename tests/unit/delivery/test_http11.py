@@ -1,0 +1,129 @@
+"""Answers as servers and what lies between really give them, over a real socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from agent.delivery.wire import Body, Wire
+from agent.errors import Misconfigured, Unreachable
+
+
+class Peer:
+    """Says `says` to each request in turn, whatever it is; closes after one that is marked so."""
+
+    def __init__(self) -> None:
+        self.says: list[tuple[bytes, bool]] = []
+        self.heard: list[bytes] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                self.connections += 1
+                if not self._talk(connection):
+                    return
+
+    def _talk(self, connection: socket.socket) -> bool:
+        while True:
+            heard = b""
+            while b"\r\n\r\n" not in heard:
+                data = connection.recv(65536)
+                if not data:
+                    return True
+                heard += data
+            self.heard.append(heard)
+            if heard.startswith(b"QUIT"):
+                return False
+            says, close = self.says.pop(0)
+            connection.sendall(says)
+            if close:
+                return True
+
+    def end(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            last.sendall(b"QUIT\r\n\r\n")
+        self._thread.join(10)
+        self._listener.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def wire(peer: Peer) -> Iterator[Wire]:
+    made = Wire(f"http://127.0.0.1:{peer.port}", "the peer", 2)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "says", "close", "body", "kept"),
+    [
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A:  b \r\n\r\nabc", False, b"abc", True),
+        ("PUT", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", False, b"", True),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n", False, b"", True),
+        ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", False, b"", True),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nT: x\r\n\r\n",
+         False, b"abc", True),
+        ("GET", b"HTTP/1.1 200 OK\r\n\r\nabc", True, b"abc", False),
+        ("GET", b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", True, b"abc", False),
+        ("GET", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc", True, b"abc", False),
+    ],
+)  # fmt: skip
+def test_bodies_end_where_they_should(peer, wire, method, says, close, body, kept) -> None:
+    again = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain"
+    peer.says = [(says, close), (again, False)]
+    answer = wire.ask(method, "/x", headers={"A": "b"})
+    assert (answer.status, answer.body) == (204 if method == "DELETE" else 200, body)
+    assert answer.headers.get("x-a", "none") == ("b" if b"X-A" in says else "none")
+    assert wire.ask("GET", "/y").body == b"again"
+    assert peer.connections == (1 if kept else 2)
+    assert peer.heard[0].startswith(f"{method} /x HTTP/1.1\r\nHost: 127.0.0.1:{peer.port}\r\nA: b\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000,
+    ],
+    ids=lambda says: says[:50].decode(),
+)
+def test_what_is_no_answer_is_one_error_of_ours(peer: Peer, wire: Wire, says: bytes) -> None:
+    peer.says = [(says, True)]
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        wire.ask("GET", "/x")
+
+
+def test_a_connection_that_rested_and_was_closed_is_no_failure(peer: Peer, wire: Wire) -> None:
+    fine = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    peer.says = [(fine, True), (fine, False)]
+    wire.ask("GET", "/x")
+    assert wire.ask("PUT", "/y", body=Body.of(b"a", b"b" * 3_000_000)).status == 200
+    assert peer.connections == 2
+
+
+def test_a_line_end_in_a_header_is_refused_before_it_is_sent(peer: Peer, wire: Wire) -> None:
+    with pytest.raises(Misconfigured, match="line end"):
+        wire.ask("GET", "/x", headers={"Authorization": "Bearer a\r\nX-Evil: yes"})
+    assert not peer.heard
