@@ -10,10 +10,13 @@ from pydantic.json_schema import models_json_schema
 
 from agent.contract.event import (
     TYPE_PREFIX,
+    UNCOUNTED,
     AcquisitionData,
     AlertData,
+    AmendmentData,
     CalibrationData,
     Envelope,
+    Numbers,
     Progress,
     ReplayRequest,
     SessionData,
@@ -32,6 +35,22 @@ _RUN: dict[str, Any] = {
     "finish_reason": "completed",
     "frames_planned": 120,
     "frames_actual": 120,
+}
+_EPOCH = "69a55d80"
+_AMENDMENT: dict[str, Any] = {
+    "id": _RUN["id"],
+    "name": "embryo-3",
+    "dataset": "imaging-facility/widefield-1/2026/03/02/091500_embryo-3_2b4d5e6f",
+    "by": "ada",
+    "reason": "the wrong sample was booked",
+    "confidence": 0.95,
+    "changes": [
+        {
+            "field": "session.sample",
+            "before": {"value": "s1", "source": "session", "taken_at": "2026-03-02T08:55:00.000000Z"},
+            "after": {"value": "s2", "source": "session", "taken_at": "2026-03-03T10:00:00.000000Z"},
+        }
+    ],
 }
 _RESULT: dict[str, Any] = {
     "id": "c-17",
@@ -60,6 +79,8 @@ class Channel:
     retained: bool = False
     nullable: bool = False
     receive: bool = False
+    counted: bool = True
+    """False: its sequence is 0."""
 
 
 def channels() -> list[Channel]:
@@ -73,6 +94,10 @@ def channels() -> list[Channel]:
                 f"{TYPE_PREFIX}.acquisition.current.v1", retained=True, nullable=True),
         *(Channel(event, f"acquisition/{event}", f"An acquisition was {event}", AcquisitionData, _RUN,
                   f"{TYPE_PREFIX}.acquisition.{event}.v1") for event in LIFECYCLE),
+        Channel("amended", "acquisition/amended", "A record that was written is to be read otherwise from now on",
+                AmendmentData, _AMENDMENT, f"{TYPE_PREFIX}.acquisition.amended.v1"),
+        Channel("sequence", "sequence", "The number of the newest event: a subscriber that has less misses some",
+                Numbers, {"last": 4711}, f"{TYPE_PREFIX}.sequence.v1", retained=True, counted=False),
         Channel("progress", "progress", "At most once a second while there is something to do", Progress,
                 {"acquisition": _RUN["id"], "frames": 40, "planned": 120, "queue": 2, "bytes_left": 10_000_000,
                  "disk_free": 500_000_000_000}, None, qos=0),
@@ -97,6 +122,8 @@ def schemas(template: str = "#/$defs/{model}") -> dict[str, Any]:
         AcquisitionData,
         CalibrationData,
         AlertData,
+        AmendmentData,
+        Numbers,
         Progress,
         ReplayRequest,
         SessionData,
@@ -106,7 +133,9 @@ def schemas(template: str = "#/$defs/{model}") -> dict[str, Any]:
     # A field with a default is sent only where it says something.
     for model in models:
         required = [name for name, field in model.model_fields.items() if field.is_required()]
-        found[model.__name__] |= {"required": list(model.model_fields) if model is Envelope else required}
+        if model is Envelope:
+            required = [name for name in model.model_fields if name not in ("epoch", "truncated")]
+        found[model.__name__] |= {"required": required}
     return found
 
 
@@ -124,7 +153,8 @@ def document() -> dict[str, Any]:
             "title": "scope-agent",
             "version": "1",
             "description": "What a microscope tells over MQTT. Events are CloudEvents 1.0; `id` never changes, "
-            "`sequence` counts an instrument's events without gaps (0: the last will, which is not counted).",
+            "`sequence` counts an instrument's events without gaps (0: the last will and `sequence` are not counted). "
+            "It begins again at 1, in a later `epoch`, where an agent lost its outbox.",
         },
         "defaultContentType": "application/json",
         "channels": {channel.name: _channel(channel) for channel in listed},
@@ -175,7 +205,8 @@ def _message(channel: Channel) -> dict[str, Any]:
         type=channel.type.format(kind="detector", code="watch-lost"),
         subject=_RUN["id"] if "acquisition" in channel.address else channel.name,
         time="2026-03-02T09:30:00.000000Z",
-        sequence=4711,
+        sequence=4711 if channel.counted else UNCOUNTED,
+        epoch=_EPOCH,
         data=channel.example,
     ).model_dump()
     allowed = {"oneOf": [data, {"type": "null"}]} if channel.nullable else data

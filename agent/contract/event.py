@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.contract.record import Captured, Session
+
 TYPE_PREFIX = "org.scope-agent"
 MAX_PAYLOAD = 64 * 1024
 UNCOUNTED = 0
-"""Sequence of the last will: nobody can know its place when it is deposited."""
+"""Sequence of the last will, as nobody can know its place when it is deposited, and of what tells the count."""
 _NAMESPACE = uuid.UUID("6f1d2f7c-3a44-5d0e-9a53-2a8d6c7b1e90")
 
 
@@ -32,7 +34,11 @@ class Envelope(_Frozen):
     time: str
     datacontenttype: Literal["application/json"] = "application/json"
     sequence: int = Field(ge=0)
-    """0 in the last will only, which the broker sends by itself."""
+    """0 in what is not counted: the last will, which the broker sends, and `sequence`, which tells the count."""
+    epoch: str | None = Field(default=None, pattern="^[0-9a-z]{1,20}$")
+    """When counting began: numbers start again at 1, in a later epoch, where an agent's outbox had to be rebuilt."""
+    truncated: Literal[True] | None = None
+    """Texts and lists of `data` were cut so that the event stays under 64 KiB; the record has all."""
     data: dict[str, Any] | None
 
 
@@ -53,8 +59,36 @@ class AcquisitionData(_Frozen):
     dataset: str | None = None
     completeness: dict[str, str] | None = None
     """Per tier, `filled/required`."""
+    session: Session | None = None
+    """Who, for what, as the record says it; in `documented`."""
+    environment: dict[str, Captured] | None = None
+    """The room, by OME name (Temperature, Humidity, CO2Percent), as the record says it; in `documented`."""
     reason: str | None = None
     """One line, for `aborted` and `rejected`."""
+
+
+class Change(_Frozen):
+    """One value of a record that is known better now; None is unknown."""
+
+    field: str
+    """`session.user`, `session.project`, `session.sample`, `environment.Temperature` and so on."""
+    before: Captured | None
+    after: Captured | None
+
+
+class AmendmentData(_Frozen):
+    """Data of `acquisition/amended`: what is to be read into a record that is written already and stays as it is."""
+
+    id: str
+    name: str
+    dataset: str
+    """Where the dataset lies, or will lie."""
+    by: str
+    """Who or what said it: `session` (a session told late), `sensor`, or the name of who corrected it."""
+    reason: str | None = None
+    confidence: float | None = None
+    """Of the session after the change."""
+    changes: list[Change]
 
 
 class StatusData(_Frozen):
@@ -105,12 +139,22 @@ class ReplayRequest(_Frozen):
     """None: all that there are."""
 
 
+class Numbers(_Frozen):
+    """Data of `sequence`, retained: the newest event that the broker took, so that nobody misses the last one."""
+
+    last: int = Field(ge=0)
+
+
 class SessionData(_Frozen):
     """Payload of `session`, from a booking system or a dashboard: who is at the instrument; null when it ends."""
 
     user: str | None = None
     project: str | None = None
     sample: str | None = None
+    since: str | None = None
+    """RFC 3339, when it began, where that was not just now; records of the time since then are amended."""
+    until: str | None = None
+    """RFC 3339, when it ended, where that is known already."""
 
 
 def event_id(*parts: str) -> str:

@@ -81,6 +81,16 @@ class Topics:
         return f"{self.root}/request/replay"
 
     @property
+    def amended(self) -> str:
+        """Where it is told that a record is to be read otherwise from now on."""
+        return self.lifecycle("amended")
+
+    @property
+    def sequence(self) -> str:
+        """The number of the newest event, retained."""
+        return f"{self.root}/sequence"
+
+    @property
     def session(self) -> str:
         """Where others say who is at the instrument."""
         return f"{self.root}/session"

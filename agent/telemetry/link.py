@@ -11,7 +11,7 @@ from agent.clock import Clock, iso
 from agent.contract.event import UNCOUNTED, Envelope, StatusData, event_id
 from agent.contract.topics import Topics
 from agent.telemetry.connection import Will, build
-from agent.telemetry.envelope import Message, source
+from agent.telemetry.envelope import Message, encoded, source
 from agent.telemetry.settings import MqttSettings
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ class _Ear:
 class Link:
     """Owned by the publisher's thread; `told` may be fed from anywhere."""
 
-    def __init__(self, settings: MqttSettings, topics: Topics, clock: Clock, subscribe: list[str]) -> None:
+    def __init__(
+        self, settings: MqttSettings, topics: Topics, clock: Clock, subscribe: list[str], epoch: str | None = None
+    ) -> None:
         self._settings, self._topics, self._clock = settings, topics, clock
-        self._subscribe = subscribe
+        self._subscribe, self._epoch = subscribe, epoch
         self.told: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._versions: list[str] = ["5", "3.1.1"] if settings.protocol == "auto" else [settings.protocol]
         self._settled = settings.protocol != "auto"
@@ -160,6 +162,7 @@ class Link:
             subject="status",
             time=iso(now),
             sequence=UNCOUNTED,
+            epoch=self._epoch,
             data=StatusData(state="offline").model_dump(exclude_none=True),
         )
-        return Will(self._topics.status, envelope.model_dump_json().encode())
+        return Will(self._topics.status, encoded(envelope))

@@ -20,6 +20,7 @@ from agent.telemetry.connection import WINDOW
 from agent.telemetry.envelope import messages, replayed, state_again
 from agent.telemetry.inbound import Inbound
 from agent.telemetry.link import Link, Told
+from agent.telemetry.numbers import Newest, epoch_of
 from agent.telemetry.replay import Replay
 from agent.telemetry.settings import MqttSettings
 
@@ -54,7 +55,9 @@ class Publisher:
         self._clock = clock or SystemClock()
         self._inbound = Inbound(settings, topics, context) if context else None
         heard = [topics.replay_request, *(self._inbound.topics if self._inbound else [])]
-        self._link = Link(settings, topics, self._clock, heard)
+        self._epoch = epoch_of(outbox, self._clock)
+        self._newest = Newest(outbox, topics, self._epoch)
+        self._link = Link(settings, topics, self._clock, heard, self._epoch)
         self._replay = Replay(outbox)
         self._on_the_way: dict[int, int] = {}
         self._ahead: deque[EventRow] = deque()
@@ -134,6 +137,7 @@ class Publisher:
         match told.kind:
             case "connected":
                 self._link.on_connected()
+                self._newest.forget()
                 self._publish_retained()
             case "acknowledged":
                 sequence = self._on_the_way.pop(told.number, _REPLAYED)
@@ -169,7 +173,7 @@ class Publisher:
     def _publish_retained(self) -> None:
         for row in self._outbox.retained():
             if row.published_ns is not None:
-                self._link.send(state_again(row, self._topics))
+                self._link.send(state_again(row, self._topics, self._epoch))
 
     def _publish(self, now: float) -> None:
         if self._denied is not None and now >= self._again_at and not self._on_the_way:
@@ -177,11 +181,13 @@ class Publisher:
             self._ahead.clear()
         while len(self._on_the_way) < WINDOW and self._next():
             row = self._ahead.popleft()
-            for message in messages(row, self._topics):
+            for message in messages(row, self._topics, self._epoch):
                 number = self._link.send(message)
             self._on_the_way[number] = row.sequence
         for row in self._replay.take(WINDOW - len(self._on_the_way), now):
-            self._on_the_way[self._link.send(replayed(row, self._topics))] = _REPLAYED
+            self._on_the_way[self._link.send(replayed(row, self._topics, self._epoch))] = _REPLAYED
+        if not self._on_the_way and not self._acknowledged and (newest := self._newest.tell(now, self._clock.now_ns())):
+            self._on_the_way[self._link.send(newest)] = _REPLAYED
 
     def _next(self) -> bool:
         """Read ahead when all that was read is sent."""

@@ -104,3 +104,58 @@ def test_a_late_subscriber_gets_what_was_lost_by_itself(nats: Broker, tmp_path: 
         until(lambda: subscriber._gaps.missing() == {})
     subscriber.stop()
     outbox.close()
+
+
+def count(last: int, epoch: str = "1") -> bytes:
+    """What the topic `sequence` holds."""
+    said = {"specversion": "1.0", "type": "org.scope-agent.sequence.v1", "sequence": 0, "epoch": epoch}
+    return json.dumps(said | {"data": {"last": last}}).encode()
+
+
+def of_epoch(number: int, epoch: str) -> bytes:
+    return json.dumps({"specversion": "1.0", "sequence": number, "epoch": epoch, "data": None}).encode()
+
+
+def test_a_gap_at_the_end_is_noticed_without_another_event(gaps: Gaps, clock: Clock) -> None:
+    hear(gaps, 7, 8)
+    assert gaps.note(TOPICS.sequence, count(11), False) == []
+    assert gaps.missing() == {TOPICS.root: 3}
+    clock.now = 3
+    assert gaps.due() == [(TOPICS.replay_request, b'{"since":8,"until":11}')]
+    hear(gaps, 9, 10, 11)
+    assert gaps.missing() == {}
+
+
+def test_the_count_that_was_kept_says_where_an_instrument_is(gaps: Gaps, clock: Clock) -> None:
+    gaps.note(TOPICS.sequence, count(40), True)
+    assert gaps.missing() == {}
+    hear(gaps, 42)
+    assert gaps.missing() == {TOPICS.root: 1}
+
+
+def test_what_came_while_the_facility_was_away_is_asked_for(clock: Clock) -> None:
+    before = Gaps("scope/v1", clock)
+    before.note(STARTED, of_epoch(5, "1"), False)
+    kept = json.loads(json.dumps(before.heard()))
+    after = Gaps("scope/v1", clock, kept | {"scope/v1/x": [None, 1], "scope/v1/a/b": "?", "..": [None, 2]})
+    after.note(TOPICS.sequence, count(9), True)
+    clock.now = 3
+    assert after.due() == [(TOPICS.replay_request, b'{"since":5,"until":9}')]
+
+
+def test_an_outbox_that_was_rebuilt_counts_from_one_again(gaps: Gaps, clock: Clock) -> None:
+    for number in (900, 901):
+        gaps.note(STARTED, of_epoch(number, "69a50000"), False)
+    gaps.note(STARTED, of_epoch(3, "69a60000"), False)
+    assert gaps.missing() == {TOPICS.root: 2}, "1 and 2 of the new count"
+    gaps.note(TOPICS.sequence, count(950, "69a50000"), True)
+    assert gaps.missing() == {TOPICS.root: 2}, "what the broker kept of the old count is no news"
+    for number in (1, 2):
+        gaps.note(STARTED, of_epoch(number, "69a60000"), False)
+    assert gaps.heard() == {TOPICS.root: ["69a60000", 3]}
+
+
+def test_an_agent_that_learned_of_epochs_did_not_begin_anew(gaps: Gaps) -> None:
+    hear(gaps, 7)
+    gaps.note(STARTED, of_epoch(8, "1"), False)
+    assert gaps.missing() == {}
