@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from agent.formats import safe_xml
+from agent.formats import binary, safe_xml, tiff_layout, vsi_tags
 from agent.formats.jsonable import Json, jsonable
 from agent.formats.parts import Parts, date, first_number, given, number, plane, positive
-from agent.formats.port import Dataset, Metadata
+from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.sem_fields import Scan, to_metadata, um
 from agent.formats.sem_vendors import FEI_HELIOS, length_m
+from agent.formats.single import judged
 from agent.formats.tiff_layout import DATE_TIME, Tag
 from agent.formats.tiff_page import ARTIST, MAKE, MODEL, Head, values
 from agent.formats.vendor_tiff import VendorTiff
@@ -33,12 +34,24 @@ class TemTiff(VendorTiff):
             return True
         return _SIS in head.tags or head.text(MAKE, 256).startswith("Olympus Soft Imaging")
 
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        found = tiff_layout.layout(dataset.main).verdict
+        return judged(dataset.main, _block) if found.state is Wholeness.WHOLE else found
+
     def read(self, head: Head, dataset: Dataset) -> Metadata:
         if FEI_HELIOS in head.tags:
             return to_metadata(head, _tia(head))
         if _TVIPS in head.tags:
             return to_metadata(head, _tvips(head))
         return _soft_imaging(head)
+
+
+def _block(file: binary.Binary) -> Verdict:
+    """Soft Imaging's own tags lie behind all that TIFF knows of; nothing but their own chain leads to their end."""
+    own = file.size > 24 and vsi_tags.begins(file.read(8, 4, "the tags of Soft Imaging"))
+    if own and (need := vsi_tags.end(file)) > file.size:
+        return binary.growing(f"{need} bytes are announced by the tags of Soft Imaging, {file.size} are there")
+    return binary.whole("every plane that the file lists is there")
 
 
 def _tia(head: Head) -> Scan:

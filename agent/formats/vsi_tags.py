@@ -16,6 +16,8 @@ _VECTORS = {256: "2i", 257: "3i", 258: "4i", 259: "4i", 260: "2d", 261: "3d", 26
 _UTF16 = 8192
 _TEXT = (13, _UTF16)
 _START = 8
+_MARK = (24, 0x5349)
+"""What each container begins with. In .vsi files some lead to others without; nothing is concluded from those."""
 
 
 @dataclass(slots=True)
@@ -46,18 +48,33 @@ def read(file: Binary) -> Node:
     return root
 
 
+def begins(start: bytes) -> bool:
+    """Do these bytes, from byte 8 of a file on, begin a tree? Soft Imaging's TIFF files hold one, too."""
+    return start[:4] == b"\x18\0IS"
+
+
+def end(file: Binary, at: int = _START) -> int:
+    """Where the last tag or value ends, in the file or not. Raises TroubleError when the file ends within a tag."""
+    reader = _Reader(file)
+    reader.container(at, Node(0), 0)
+    return reader.end
+
+
 class _Reader:
     def __init__(self, file: Binary) -> None:
         self.file = file
         self.left = _MAX_TAGS
+        self.end = 0
 
     def container(self, at: int, parent: Node, depth: int) -> int:
         """The tags of a container into `parent`; gives where it ends."""
         if depth > _DEPTH or at + 24 > self.file.size:
             return at
-        _, _, _, start, flags = self.file.unpack("<hhiqi", at, "the tags")
+        length, mark, _, start, flags = self.file.unpack("<hhiqi", at, "the tags")
         place = at + int(start)
+        sound = (length, mark) == _MARK
         for _ in range(flags & 0xFFFFFFF):
+            self.end = max(self.end, place + 16 if sound else 0)
             if self.left <= 0 or not 0 <= place <= self.file.size - 16:
                 return place
             self.left -= 1
@@ -75,6 +92,7 @@ class _Reader:
             if extended and form & 0xFFFFFF in (0, 1, 2):
                 self._volume(place, size, node, depth, single=form & 0xFFFFFF != 0)
             else:
+                self.end = max(self.end, place + int(size) if sound and not inline else 0)
                 node.value = size if inline else self._value(place, size, form & 0xFFFFFF)
             if following == 0:
                 return place + (0 if inline else max(int(size), 0))

@@ -74,8 +74,8 @@ def test_cut_off_at_any_block_is_never_whole(copied):
         for size in [0, 1, 100, *sample, len(data) - 1]:
             path.write_bytes(data[:size])
             found = answer(path)
-            # Nothing points to the rest of this file: iTEM's own block, or the bytes that fill up its last word.
-            if path.suffix.lower() in _TIFFS and size >= end:
+            # Nothing points to the bytes that fill up the last word of this file.
+            if path.suffix.lower() in _TIFFS and size >= end and len(data) - size < 4:
                 continue
             tail_only = size > len(data) - 4096 and found.verdict.state is Wholeness.UNKNOWN
             assert found.verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED) or tail_only or found.exit_code == 4, (
