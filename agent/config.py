@@ -15,6 +15,7 @@ from agent.contract.settings import Settings, read_toml, validate
 from agent.delivery.settings import DeliverySettings
 from agent.document.settings import DocumentSettings
 from agent.errors import Misconfigured
+from agent.formats.settings import FormatSettings
 from agent.sources.settings import HookSettings, WatchSettings
 from agent.telemetry.settings import MqttSettings
 
@@ -47,6 +48,8 @@ class Config(Settings):
     """Folders that acquisition software writes to."""
     settle: SettleSettings = SettleSettings()
     """When the files of a hooked acquisition count as whole."""
+    formats: FormatSettings = FormatSettings()
+    """Who else may read what the agent cannot."""
     calibration: CalibrationSettings = CalibrationSettings()
     """The facility's policy of quality control."""
     document: DocumentSettings = DocumentSettings()

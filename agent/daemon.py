@@ -22,6 +22,7 @@ from agent.delivery.port import Target
 from agent.delivery.release import Releaser
 from agent.delivery.targets import open_target
 from agent.document import Context
+from agent.formats import configure as configure_formats
 from agent.heart import Heart
 from agent.hook import default_spool
 from agent.lock import FolderLock
@@ -69,6 +70,7 @@ class Daemon:
         """Start in order of dependency, work until `stop`, drain and stop. Busy when another daemon is on."""
         state = self._config.state
         with FolderLock(state, "daemon"):
+            configure_formats(self._config.formats)
             profile = load_profile(self._config.profile)
             outbox, damage = Outbox.recover(state / "outbox.sqlite", self._clock)
             target = open_target(self._config.delivery, outbox.fact("station", secrets.token_hex(8)))

@@ -16,12 +16,21 @@ from agent.errors import Misconfigured
 def inspect(
     path: Path,
     shown: Annotated[Literal["table", "json", "ome-xml"], typer.Option("--format", help="How to print it.")] = "table",
+    config: ConfigOption = None,
 ) -> None:
-    """What the agent would say about a file or dataset. Never writes. Exit 0 whole, 3 not yet, 4 unknown, 5 damaged."""
+    """What the agent would say about a file or dataset. Never writes. Exit 0 whole, 3 not yet, 4 unknown, 5 damaged.
+
+    The config says whether Bio-Formats is asked about formats that the agent does not know.
+    """
     from agent.formats.inspection import inspect as look
 
     if not path.exists():
         raise Misconfigured(f"{path} does not exist")
+    if config is not None:
+        from agent.config import load
+        from agent.formats import configure
+
+        configure(load(config).formats)
     found = look(path)
     match shown:
         case "json":

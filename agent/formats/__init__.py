@@ -4,6 +4,7 @@ from agent.formats.port import Dataset, Format, Metadata, Verdict, Wholeness
 from agent.formats.registry import (
     FORMATS,
     by_name,
+    configure,
     datasets_in,
     datasets_written_to,
     identify,
@@ -18,6 +19,7 @@ __all__ = [
     "Verdict",
     "Wholeness",
     "by_name",
+    "configure",
     "datasets_in",
     "datasets_written_to",
     "identify",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from agent.formats.port import Dataset, Format
+from agent.formats.settings import FormatSettings
 from agent.sources.names import Names
 from agent.sources.settings import WatchSettings
 from agent.sources.walk import walk
@@ -72,6 +73,16 @@ FALLBACK = "unknown"
 @cache
 def _load(module: str, name: str) -> Format:
     return cast("Format", getattr(import_module(module), name)())
+
+
+def configure(settings: FormatSettings) -> None:
+    """Once when a process starts: who is asked about files that no format here knows."""
+    from agent.formats.bioformats import BioFormats
+    from agent.formats.unknown import Unknown
+
+    unknown = _load(*FORMATS[-1])
+    if isinstance(unknown, Unknown):
+        unknown.reader = BioFormats(settings) if settings.bioformats is not None else None
 
 
 def identify(path: Path) -> Format:

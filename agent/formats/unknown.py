@@ -1,9 +1,13 @@
-"""A file that nobody knows: alone, delivered all the same; quiet time says when it is finished."""
+"""A file that nobody knows: alone, delivered all the same; quiet time says when it is finished.
+
+Where Bio-Formats is set up it may say what the file holds.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from agent.formats.bioformats import BioFormats
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 
 
@@ -11,6 +15,9 @@ class Unknown:
     """The last of the formats: matches every file."""
 
     name = "unknown"
+
+    def __init__(self) -> None:
+        self.reader: BioFormats | None = None
 
     def matches(self, path: Path) -> bool:
         del path
@@ -29,5 +36,6 @@ class Unknown:
         return None
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        del dataset
-        return Metadata()
+        if self.reader is None or not dataset.main.is_file() or dataset.main.stat().st_size == 0:
+            return Metadata()
+        return self.reader.metadata(dataset.main)
