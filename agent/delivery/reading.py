@@ -7,6 +7,8 @@ change time (touch.py); then, and when a writer still holds it open, it is read 
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,9 +19,10 @@ from agent.document import annotate
 from agent.errors import Retryable, SourceChanged
 from agent.outbox import FileRow
 from agent.sources.identity import Identity
-from agent.sources.writers import is_open_for_writing
+from agent.sources.writers import is_open_for_writing, refuses_lease
 
 BLOCK = 1 << 20
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 REPLACEMENT = "replacement-"
 """A description whose name begins so is delivered instead of the source, not put into it."""
 
@@ -106,6 +109,49 @@ class Reading:
         if self.patch is None:
             return _plain(self.row.source)
         return annotate.blocks(Path(self.row.source), self.patch, BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A small file: all of its bytes, which were its bytes before and after they were read."""
+
+    body: bytes
+    sha256: str
+    touched_ns: int | None
+
+
+def whole(row: FileRow) -> Whole:
+    """Read a file at once. SourceChanged unless it is, before and after, the one that was queued."""
+    before = unchanged(row)
+    try:
+        body, written = _read_at_once(row)
+    except FileNotFoundError as error:
+        raise SourceChanged(f"{row.source} was deleted before it was delivered") from error
+    except OSError as error:
+        raise Retryable(f"{row.source} cannot be read now: {error}") from error
+    after = unchanged(row)
+    digest = hashlib.sha256(body).hexdigest()
+    if written or after.touched_ns is None or after.touched_ns != before.touched_ns:
+        if sha256_of(row) != digest:
+            raise SourceChanged(f"{row.source} was rewritten while it was delivered")
+        after = unchanged(row)
+    return Whole(body, digest, after.touched_ns)
+
+
+def _read_at_once(row: FileRow) -> tuple[bytes, bool]:
+    """The bytes, and whether somebody is known to hold the file open for writing."""
+    descriptor = os.open(row.source, _FLAGS)
+    try:
+        # One byte more than it should have: a file that grew shows.
+        body = os.read(descriptor, row.size + 1)
+        while len(body) < row.size and (more := os.read(descriptor, row.size + 1)):
+            body += more
+        written = refuses_lease(descriptor) if sys.platform == "linux" else _has_writer(row)
+    finally:
+        os.close(descriptor)
+    if len(body) != row.size:
+        raise SourceChanged(f"{row.source} has {len(body)} bytes or more, no longer {row.size}")
+    return body, written is True
 
 
 def _plain(source: str) -> Iterator[tuple[bytes, bytes]]:

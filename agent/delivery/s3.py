@@ -1,8 +1,10 @@
 """Target `s3`: any S3 store. Objects appear one by one, the manifest last: its presence means that all are there.
 
-Small files go through obstore, large ones in parts that are gone on with after a restart (s3_parts.py). Nothing is
-overwritten but what this installation left unfinished. What the store guarantees is probed before the first file;
-where it does not check checksums, every object is read back and hashed.
+Large files go in parts that are gone on with after a restart (s3_parts.py). Nothing is overwritten but what this
+installation left unfinished. What the store guarantees is probed before the first file; where it does not check
+checksums, every object is read back and hashed. Lists come through obstore; objects are put by requests of our own,
+for they carry the hash that was made while reading: obstore can only be told to hash every byte once more, which
+alone took as long as all the rest.
 """
 
 from __future__ import annotations
@@ -10,20 +12,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
 from agent.contract.manifest import parse
 from agent.delivery import s3_parts
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.refusal import refusal
-from agent.delivery.s3_client import S3Client, read_credentials
+from agent.delivery.s3_client import S3Client, b64, read_credentials
 from agent.delivery.s3_parts import Multipart
 from agent.delivery.s3_probe import Guarantees, probe
 from agent.delivery.settings import S3Settings
-from agent.delivery.wire import SLOWEST, Answer
+from agent.delivery.wire import Answer, Body
 from agent.errors import Mismatch, Rejected, Retryable, Unreachable
 
 if TYPE_CHECKING:
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_META = "x-amz-meta-"
 _OWNER = "scope-agent-owner"
 _SHA256 = "scope-agent-sha256"
 _BLOCK = 1 << 20
+_LIST_S = 60.0
+"""Time that a store may take for a page of a list."""
 
 
 class S3Target:
@@ -47,7 +53,6 @@ class S3Target:
         self._owner = owner
         self._client = S3Client(settings, stall_s)
         self._part = settings.part_mib << 20
-        self._stores: dict[int, S3Store] = {}
         self._known: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._probed: Guarantees | None = None
@@ -131,41 +136,42 @@ class S3Target:
     # Files of one request
 
     def _send_whole(self, dataset: str, key: str, file: Outgoing) -> str:
-        body = b"".join(file.blocks(0))
-        digest = file.digest() if file.digest is not None else hashlib.sha256(body).hexdigest()
+        pieces = tuple(file.blocks(0))
+        body = Body.of(*pieces)
+        if body.size != file.size:
+            raise Retryable(f"{body.size} of {file.size} bytes of {file.target} were read: reading it again")
+        digest = file.digest() if file.digest is not None else _sha256(pieces)
         if not self.guarantees.creates_only:
             found = self._client.ask("HEAD", key, accept=(200, 404))
             if found.status == 200 and not self._may_replace(dataset, found, key, digest):
                 return digest
-            self._put(key, body, digest, "overwrite")
-        elif not self._put(key, body, digest, "create"):
+            self._put(key, body, digest, create=False)
+        elif not self._put(key, body, digest, create=True):
             found = self._client.ask("HEAD", key, accept=(200, 404))
             if not self._may_replace(dataset, found, key, digest):
                 return digest
-            self._put(key, body, digest, "overwrite")
+            self._put(key, body, digest, create=False)
         return digest if self.guarantees.checks_sha256 else self._read_back(key) or ""
 
-    def _put(self, key: str, body: bytes, digest: str, mode: Any) -> bool:
+    def _put(self, key: str, body: Body, digest: str, *, create: bool) -> bool:
         """False when the object exists already."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, BaseError
-
-        attributes = {"Content-Type": "application/octet-stream", _OWNER: self._owner, _SHA256: digest}
-        try:
-            obstore.put(self._store(len(body)), key, body, mode=mode, attributes=attributes, use_multipart=False)
-        except AlreadyExistsError:
-            return False
-        except BaseError as error:
-            raise self._translated(key, error) from error
-        return True
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "x-amz-checksum-sha256": b64(digest),
+            _META + _OWNER: self._owner,
+            _META + _SHA256: digest,
+        }
+        if create:
+            headers["If-None-Match"] = "*"
+        answer = self._client.ask("PUT", key, headers=headers, body=body, sha256=digest, accept=(200, 412))
+        return answer.status == 200
 
     def _may_replace(self, dataset: str, found: Answer, key: str, digest: str) -> bool:
         """The key exists. False: with these very bytes. True: with others, which we left and nobody can see yet."""
         if found.status == 404:
             return True
-        told = {name.lower(): value for name, value in found.headers.items()}
-        ours = told.get(f"x-amz-meta-{_OWNER}") == self._owner
-        same = told.get(f"x-amz-meta-{_SHA256}") == digest and self.guarantees.checks_sha256
+        ours = found.headers.get(_META + _OWNER) == self._owner
+        same = found.headers.get(_META + _SHA256) == digest and self.guarantees.checks_sha256
         if same or self._read_back(key) == digest:
             return False
         if not ours or self._manifest(dataset) is not None:
@@ -209,7 +215,7 @@ class S3Target:
         return digest if self.guarantees.checks_parts else self._read_back(key) or ""
 
     def _begin(self, key: str, file: Outgoing) -> Multipart:
-        upload = s3_parts.begin(self._client, key, file.size, self._part, {f"x-amz-meta-{_OWNER}": self._owner})
+        upload = s3_parts.begin(self._client, key, file.size, self._part, {_META + _OWNER: self._owner})
         file.on_upload(upload.text())
         return upload
 
@@ -221,7 +227,7 @@ class S3Target:
 
     def _put_manifest(self, dataset: str, manifest: bytes) -> None:
         key, digest = self._key(dataset, MANIFEST), hashlib.sha256(manifest).hexdigest()
-        if not self._put(key, manifest, digest, "create" if self.guarantees.creates_only else "overwrite"):
+        if not self._put(key, Body.of(manifest), digest, create=self.guarantees.creates_only):
             if self._manifest(dataset) != manifest:
                 raise Mismatch(
                     f"{dataset} was committed by another agent meanwhile: two agents use one instrument name"
@@ -236,7 +242,7 @@ class S3Target:
 
         prefix = self._key(dataset, "")
         try:
-            pages = obstore.list(self._store(0), prefix=prefix.rstrip("/"), chunk_size=1000)
+            pages = obstore.list(self._store, prefix=prefix.rstrip("/"), chunk_size=1000)
             return {item["path"].removeprefix(prefix) for page in pages for item in page}
         except BaseError as error:
             raise self._translated(prefix, error) from error
@@ -269,30 +275,26 @@ class S3Target:
             check_member(path)
         return f"{self._prefix}{_checked(dataset)}/{path}"
 
-    def _store(self, size: int) -> S3Store:
-        """A store whose requests end in time: obstore has one time limit for all, so there is one for each size."""
+    @cached_property
+    def _store(self) -> S3Store:
+        """For lists. Retries are ours: what failed is in the outbox."""
         from obstore.store import S3Store
 
-        power = max(size, 1 << 16).bit_length()
-        if power not in self._stores:
-            credentials = read_credentials(self._settings)
-            self._stores[power] = S3Store(
-                self._settings.bucket,
-                endpoint=str(self._settings.endpoint).rstrip("/"),
-                region=self._settings.region,
-                access_key_id=credentials.key_id,
-                secret_access_key=credentials.secret,
-                checksum_algorithm="sha256",
-                virtual_hosted_style_request=False,
-                client_options={
-                    "allow_http": True,
-                    "timeout": timedelta(seconds=self._stall_s + (1 << power) / SLOWEST),
-                    "connect_timeout": timedelta(seconds=min(10, self._stall_s)),
-                },
-                # Retries are ours: what failed is in the outbox.
-                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=self._stall_s)},
-            )
-        return self._stores[power]
+        credentials = read_credentials(self._settings)
+        return S3Store(
+            self._settings.bucket,
+            endpoint=str(self._settings.endpoint).rstrip("/"),
+            region=self._settings.region,
+            access_key_id=credentials.key_id,
+            secret_access_key=credentials.secret,
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": True,
+                "timeout": timedelta(seconds=self._stall_s + _LIST_S),
+                "connect_timeout": timedelta(seconds=min(10, self._stall_s)),
+            },
+            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=self._stall_s)},
+        )
 
     def _translated(self, key: str, error: Exception) -> Exception:
         """obstore tells causes in words; a plain request tells them in a status."""
@@ -300,19 +302,21 @@ class S3Target:
         if any(word in text for word in ("error sending request", "timed out", "connection", "Connect")):
             return Unreachable(f"{self._client.wire.what} cannot be reached: {text}")
         self._client.ask("HEAD", key, accept=(200, 404))
-        return Retryable(f"{self._client.wire.what} did not take {key}: {text}")
+        return Retryable(f"{self._client.wire.what} does not list {key}: {text}")
 
 
 _checked = lru_cache(16)(check_dataset_path)
 
 
 def _own(file: Outgoing) -> str:
-    if file.digest is None:
-        digest = hashlib.sha256()
-        for block in file.blocks(0):
-            digest.update(block)
-        return digest.hexdigest()
-    return file.digest()
+    return file.digest() if file.digest is not None else _sha256(file.blocks(0))
+
+
+def _sha256(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _compared(listed: dict[str, str], found: dict[str, str]) -> Held:

@@ -49,6 +49,8 @@ class S3Client:
         self.wire = Wire(str(settings.endpoint), "the store", stall_s)
         self._credentials = read_credentials(settings)
         self._skew = timedelta()
+        self._host = ("host", self.wire.host)
+        self._moment = (-1, ("", "", b""))
 
     def ask(
         self,
@@ -74,37 +76,38 @@ class S3Client:
         raise refusal(self.wire.what, answer)
 
     def signed(
-        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], sha256: str = EMPTY
+        self, method: str, place: str, query: Mapping[str, str], headers: Mapping[str, str], sha256: str = EMPTY
     ) -> tuple[str, dict[str, str]]:
         """Path with query, and all headers, of a signed request."""
-        now = utc(SystemClock().now_ns()) + self._skew
-        path = self.wire.prefix + quote(f"/{self._settings.bucket}/{key}".rstrip("/"), safe="/-_.~")
-        pairs = "&".join(f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query))
-        told = {
-            **headers,
-            "Host": self.wire.host,
-            "x-amz-content-sha256": sha256,
-            "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
-        }
-        lower = {name.lower(): " ".join(value.split()) for name, value in told.items()}
-        names = ";".join(sorted(lower))
-        canonical = "\n".join(
-            [method, path, pairs, *(f"{name}:{lower[name]}" for name in sorted(lower)), "", names, sha256]
-        )
-        scope = f"{now:%Y%m%d}/{self._settings.region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{now:%Y%m%dT%H%M%SZ}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.new(self._key(scope), text.encode(), hashlib.sha256).hexdigest()
+        time, scope, key = self._now()
+        path = self.wire.prefix + quote(f"/{self._settings.bucket}/{place}".rstrip("/"), safe="/-_.~")
+        pairs = "&".join([f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query)])
+        told = {**headers, "x-amz-content-sha256": sha256, "x-amz-date": time}
+        lower = sorted([(name.lower(), " ".join(value.split())) for name, value in told.items()] + [self._host])
+        names = ";".join([name for name, _ in lower])
+        lines = "\n".join([f"{name}:{value}" for name, value in lower])
+        canonical = hashlib.sha256(f"{method}\n{path}\n{pairs}\n{lines}\n\n{names}\n{sha256}".encode()).hexdigest()
+        signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}".encode(), "sha256").hex()
         told["Authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self._credentials.key_id}/{scope}, "
             f"SignedHeaders={names}, Signature={signature}"
         )
-        del told["Host"]
         return path.removeprefix(self.wire.prefix) + (f"?{pairs}" if pairs else ""), told
+
+    def _now(self) -> tuple[str, str, bytes]:
+        """The time as it is signed, the scope, and the key for it: made once a second."""
+        second = int(SystemClock().now_ns() // 1_000_000_000 + self._skew.total_seconds())
+        known = self._moment
+        if known[0] != second:
+            when = utc(second * 1_000_000_000)
+            scope = f"{when:%Y%m%d}/{self._settings.region}/s3/aws4_request"
+            known = self._moment = (second, (f"{when:%Y%m%dT%H%M%SZ}", scope, self._key(scope)))
+        return known[1]
 
     def _key(self, scope: str) -> bytes:
         key = b"AWS4" + self._credentials.secret.encode()
         for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+            key = hmac.digest(key, part.encode(), "sha256")
         return key
 
     def _learn_time(self, answer: Answer) -> bool:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from agent.contract import layout, manifest
 from agent.contract.record import FileEntry, Record
+from agent.delivery.batch import send_all
 from agent.delivery.pace import Pace
 from agent.delivery.port import Held, Outgoing, Target
-from agent.delivery.reading import BLOCK, Reading, sha256_of, still, unchanged
+from agent.delivery.reading import BLOCK, Reading, sha256_of, still, unchanged, whole
 from agent.errors import Mismatch, Retryable
 from agent.outbox import Entry, FileRow, Outbox, Sent
 
@@ -24,8 +23,8 @@ Seal = Callable[[Entry, list[FileEntry]], dict[str, bytes]]
 
 SMALL = 16 << 20
 """Files up to this size are sent several at a time; larger ones alone, read ahead while they are sent."""
-_IN_FLIGHT = 64 << 20
-"""Bytes of small files that are held at the same time, however many go out in parallel."""
+WHOLE = 1 << 20
+"""Files up to this size are read at once."""
 _PAGE = 2000
 
 
@@ -100,22 +99,33 @@ class Worker:
 
     def _send_small(self, dataset: str, rows: list[FileRow]) -> None:
         """Several at a time; those that arrived are written down together, also when one failed."""
-        if self.parallel == 1 or len(rows) == 1:
-            for row in rows:
-                self.outbox.sent([self._send(dataset, row)])
-            return
-        budget = _Budget(_IN_FLIGHT)
-
-        def send(row: FileRow) -> Sent:
-            with budget.spent(row.size):
-                return self._send(dataset, row)
-
-        with ThreadPoolExecutor(self.parallel, "scope-agent-send") as pool:
-            failed = _gather([pool.submit(send, row) for row in rows], self.outbox)
-        if failed is not None:
-            raise failed
+        send_all(rows, lambda row: self._send(dataset, row), self.outbox.sent, self.parallel)
 
     def _send(self, dataset: str, row: FileRow) -> Sent:
+        if row.size <= WHOLE and row.description is None and row.upload is None:
+            return self._send_whole(dataset, row)
+        return self._send_blocks(dataset, row)
+
+    def _send_whole(self, dataset: str, row: FileRow) -> Sent:
+        """What is small enough is read at once, and known to be what the file is before the first byte goes out."""
+        read = whole(row)
+
+        def blocks(offset: int) -> Iterator[bytes]:
+            self._may_go(row.size - offset)
+            return iter((read.body[offset:] if offset else read.body,))
+
+        outgoing = Outgoing(
+            target=row.target,
+            size=row.size,
+            blocks=blocks,
+            on_upload=lambda upload: self.outbox.claim(row, upload),
+            digest=lambda: read.sha256,
+        )
+        if self.target.send(dataset, outgoing) != read.sha256:
+            raise self._differs(row)
+        return Sent(row, read.sha256, read.sha256, row.size, read.touched_ns)
+
+    def _send_blocks(self, dataset: str, row: FileRow) -> Sent:
         reading = Reading.of(row)
         outgoing = Outgoing(
             target=row.target,
@@ -131,8 +141,7 @@ class Worker:
             deque(self._guarded(reading, 0), maxlen=0)
         confirmed = reading.confirm()
         if held != reading.delivered_sha256:
-            self.outbox.reset(row)
-            raise Differs(f"{row.target} arrived with other bytes than were sent: sending it again")
+            raise self._differs(row)
         return Sent(row, held, reading.source_sha256, reading.size, confirmed.touched_ns)
 
     def _delivered_before(self, entry: Entry, dataset: str) -> Delivered | None:
@@ -161,11 +170,19 @@ class Worker:
 
     def _guarded(self, reading: Reading, offset: int) -> Iterator[bytes]:
         for block in reading.blocks(offset):
-            if self.pace is not None:
-                self.pace.spend(len(block), self.interrupted)
-            if self.interrupted():
-                raise Interrupted("the delivery was interrupted and resumes soon")
+            self._may_go(len(block))
             yield block
+
+    def _may_go(self, size: int) -> None:
+        """Wait until so many bytes may go."""
+        if self.pace is not None:
+            self.pace.spend(size, self.interrupted)
+        if self.interrupted():
+            raise Interrupted("the delivery was interrupted and resumes soon")
+
+    def _differs(self, row: FileRow) -> Differs:
+        self.outbox.reset(row)
+        return Differs(f"{row.target} arrived with other bytes than were sent: sending it again")
 
     def _send_bytes(self, dataset: str, path: str, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -185,62 +202,6 @@ class Worker:
         if again or wrong & {layout.RECORD, layout.CRATE, layout.PREVIEW}:
             raise Retryable(f"the facility misses {len(again) or len(wrong)} files or holds others: sending them again")
         raise Mismatch(f"the facility does not confirm the dataset {dataset}: it holds {len(held.files)} files")
-
-
-class _Budget:
-    """Bytes that may be held at a time; one file may always be."""
-
-    def __init__(self, most: int) -> None:
-        self._left = self._most = most
-        self._changed = threading.Condition()
-
-    def spent(self, size: int) -> _Spent:
-        return _Spent(self, min(size, self._most))
-
-    def take(self, size: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._left >= size)
-            self._left -= size
-
-    def give(self, size: int) -> None:
-        with self._changed:
-            self._left += size
-            self._changed.notify_all()
-
-
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    budget: _Budget
-    size: int
-
-    def __enter__(self) -> None:
-        self.budget.take(self.size)
-
-    def __exit__(self, *_: object) -> None:
-        self.budget.give(self.size)
-
-
-def _gather(sending: list[Future[Sent]], outbox: Outbox) -> Exception | None:
-    """Write down what arrived, a few hundred in one transaction; the first failure, which stops what has not begun."""
-    left = set(sending)
-    failed: Exception | None = None
-    while left:
-        done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED if failed else "ALL_COMPLETED")
-        arrived = []
-        for future in done:
-            if future.cancelled():
-                continue
-            error = future.exception()
-            if error is None:
-                arrived.append(future.result())
-            elif isinstance(error, Exception):
-                failed = failed or error
-        if arrived:
-            outbox.sent(arrived)
-        if failed:
-            for future in left:
-                future.cancel()
-    return failed
 
 
 def _dataset(entry: Entry) -> str:

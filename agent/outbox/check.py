@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 from agent.outbox.queries import parse
+from agent.outbox.session import UNREADABLE
 
 
 def problems(connection: sqlite3.Connection, *, thorough: bool = True) -> list[str]:
@@ -25,7 +26,7 @@ def _found(connection: sqlite3.Connection, thorough: bool) -> Iterator[str]:
         for name, query in invariants().items():
             for (what,) in connection.execute(query):
                 yield f"{name.replace('_', ' ')}: {what}"
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         yield f"the database is damaged: {error}"
 
 

@@ -15,6 +15,9 @@ from agent.errors import Damaged, Misconfigured, NoSpace, Retryable, ScopeAgentE
 from agent.outbox.queries import statements
 from agent.outbox.tables import Database
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite raises; the second when its own message about a damaged page quotes bytes of it."""
+
 
 class Session:
     """What every part of the outbox builds on."""
@@ -35,7 +38,7 @@ class Session:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except sqlite3.DatabaseError as error:
+            except UNREADABLE as error:
                 raise translated(error) from error
             finally:
                 # After a COMMIT there is nothing to roll back, and SQLite says nothing.
@@ -44,11 +47,14 @@ class Session:
     def _run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statements()[name], values)
 
+    def _run_each(self, name: str, rows: list[dict[str, Any]], /) -> None:
+        self._connection.executemany(statements()[name], rows)
+
     def _rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         with self._lock:
             try:
                 return list(self._tables.query(statements()[name], values))
-            except sqlite3.DatabaseError as error:
+            except UNREADABLE as error:
                 raise translated(error) from error
 
 
@@ -60,7 +66,7 @@ def readable(kind: str, name: object) -> Iterator[None]:
         raise Damaged(f"the outbox is damaged: {kind} {name!r} cannot be read ({error}): restart the daemon") from error
 
 
-def translated(error: sqlite3.DatabaseError, path: Path | None = None) -> ScopeAgentError:
+def translated(error: Exception, path: Path | None = None) -> ScopeAgentError:
     where = f" {path}" if path else ""
     text = str(error)
     if "full" in text:

@@ -21,8 +21,9 @@ from agent.outbox.check import problems
 from agent.outbox.migrate import upgrade
 from agent.outbox.releases import Releases
 from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
-from agent.outbox.session import readable, translated
+from agent.outbox.session import UNREADABLE, readable, translated
 
+_STATE = FileRow.__slots__.index("state")
 _FILE_STATES = {state.value: state for state in FileState}
 
 
@@ -102,8 +103,7 @@ class Outbox(Releases):
             if listed is not None:
                 self._run("orphan_uploads", acquisition_id=acquisition.id, target=None)
                 self._run("forget_files", acquisition_id=acquisition.id)
-                for file in listed:
-                    self._put_file(acquisition.id, file)
+                self._run_each("put_file", [_new_row(acquisition.id, file) for file in listed])
             for announcement in announce:
                 self._announce(announcement)
 
@@ -155,11 +155,11 @@ class Outbox(Releases):
 
     def files(self, acquisition_id: str) -> list[FileRow]:
         """The files of a dataset, by target path."""
-        return [_file(row) for row in self._rows("files_of", acquisition_id=acquisition_id)]
+        return self._files("files_of", acquisition_id=acquisition_id)
 
     def file_at(self, source: str) -> FileRow | None:
         """The newest row for a path on this machine."""
-        return next((_file(row) for row in self._rows("file_by_source", source=source)), None)
+        return next(iter(self._files("file_by_source", source=source)), None)
 
     def claim(self, file: FileRow, upload: str | None) -> None:
         """An upload begins; `upload` is where it can be resumed."""
@@ -168,23 +168,23 @@ class Outbox(Releases):
 
     def files_left(self, acquisition_id: str, limit: int, *, data: bool = True) -> list[FileRow]:
         """The next files to send: metadata first, then the smallest; `data` False for metadata only."""
-        return [
-            _file(row) for row in self._rows("files_left", acquisition_id=acquisition_id, limit=limit, data=int(data))
-        ]
+        return self._files("files_left", acquisition_id=acquisition_id, limit=limit, data=int(data))
 
     def sent(self, files: Iterable[Sent]) -> None:
         """The far side holds these files."""
+        rows = [
+            {
+                "acquisition_id": sent.file.acquisition_id,
+                "target": sent.file.target,
+                "sha256": sent.sha256,
+                "source_sha256": sent.source_sha256,
+                "delivered_size": sent.delivered_size,
+                "touched_ns": sent.touched_ns,
+            }
+            for sent in files
+        ]
         with self._transaction():
-            for sent in files:
-                self._run(
-                    "file_sent",
-                    acquisition_id=sent.file.acquisition_id,
-                    target=sent.file.target,
-                    sha256=sent.sha256,
-                    source_sha256=sent.source_sha256,
-                    delivered_size=sent.delivered_size,
-                    touched_ns=sent.touched_ns,
-                )
+            self._run_each("file_sent", rows)
 
     def reset(self, file: FileRow) -> None:
         """Send the file again from its beginning."""
@@ -250,19 +250,29 @@ class Outbox(Releases):
     def _entries(self, name: str, **values: Any) -> list[Entry]:
         return [_entry(row) for row in self._rows(name, **values)]
 
-    def _put_file(self, acquisition_id: str, file: NewFile) -> None:
-        self._run(
-            "put_file",
-            acquisition_id=acquisition_id,
-            target=file.target,
-            source=file.source,
-            role=file.role,
-            state=FileState.PENDING.value,
-            size=file.size,
-            mtime_ns=file.mtime_ns,
-            file_id=file.file_id,
-            description=file.description,
-        )
+    def _files(self, name: str, **values: Any) -> list[FileRow]:
+        """Like `_rows`, tens of thousands at a time: without a dictionary for each."""
+        with self._lock:
+            try:
+                cursor = self._run(name, **values)
+                places = [[column[0] for column in cursor.description].index(field) for field in FileRow.__slots__]
+                return [_file([row[place] for place in places]) for row in cursor]
+            except UNREADABLE as error:
+                raise translated(error) from error
+
+
+def _new_row(acquisition_id: str, file: NewFile) -> dict[str, Any]:
+    return {
+        "acquisition_id": acquisition_id,
+        "target": file.target,
+        "source": file.source,
+        "role": file.role,
+        "state": FileState.PENDING.value,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "file_id": file.file_id,
+        "description": file.description,
+    }
 
 
 def _entry(row: dict[str, Any]) -> Entry:
@@ -271,9 +281,9 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(acquisition, row["dataset"], row["attempts"], row["next_at_ns"], row["error"], row["size"])
 
 
-def _file(row: dict[str, Any]) -> FileRow:
-    state = _FILE_STATES.get(row["state"])
+def _file(values: list[Any]) -> FileRow:
+    state = _FILE_STATES.get(values[_STATE])
     if state is None:
-        raise Damaged(f"the outbox is damaged: file {row['target']!r} is {row['state']!r}: restart the daemon")
-    row["state"] = state
-    return FileRow(**row)
+        raise Damaged(f"the outbox is damaged: file {values[1]!r} is {values[_STATE]!r}: restart the daemon")
+    values[_STATE] = state
+    return FileRow(*values)

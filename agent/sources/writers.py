@@ -39,14 +39,24 @@ def _linux(path: Path) -> bool | None:
     """A read lease is only granted while nobody can write; it costs 6 microseconds."""
     if sys.platform != "linux":
         return None
-    import fcntl
-
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise
     except OSError:
         return None
+    try:
+        return refuses_lease(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuses_lease(descriptor: int) -> bool | None:
+    """True while a process can write to the file that is open here for reading; None where Linux does not tell."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
     try:
         # A writer that comes now breaks the lease: the signal for it must not be SIGIO, which ends a process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
@@ -59,8 +69,6 @@ def _linux(path: Path) -> bool | None:
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return False
-    finally:
-        os.close(descriptor)
 
 
 def _windows(path: Path) -> bool | None:

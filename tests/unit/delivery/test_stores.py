@@ -14,6 +14,7 @@ from agent.delivery.folder import FolderTarget
 from agent.delivery.port import Outgoing
 from agent.delivery.settings import DeliverySettings, FolderSettings
 from agent.delivery.targets import open_target
+from agent.delivery.wire import Body
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Unreachable
 from agent.testing.target import DATASET, outgoing
 from tests import servers
@@ -57,8 +58,8 @@ def test_what_a_store_that_lies_guarantees(tmp_path: Path) -> None:
         # It accepts anything, so what was sent is read back: bytes that rot on the way are noticed.
         plain = target._put
 
-        def rotten(key: str, body: bytes, digest: str, mode: str) -> bool:
-            return plain(key, body[:-1] + b"?", digest, mode)
+        def rotten(key: str, body: Body, digest: str, *, create: bool) -> bool:
+            return plain(key, Body.of(b"".join(body.pieces)[:-1] + b"?"), digest, create=create)
 
         target._put = rotten
         assert target.send(DATASET, outgoing("data/a", b"abc")) != sha256(b"abc")
