@@ -6,6 +6,7 @@ It reads headers only and writes nothing. Whatever it does wrong becomes a line 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import threading
 import zipfile
@@ -129,7 +130,10 @@ def _humble(pid: int) -> None:
 
     try:
         process = psutil.Process(pid)
-        process.nice(psutil.IDLE_PRIORITY_CLASS if psutil.WINDOWS else 19)
+        if sys.platform == "win32":
+            process.nice(psutil.IDLE_PRIORITY_CLASS)
+        else:
+            process.nice(19)
     except psutil.Error:
         # It has ended already, or the system does not let us: it runs as any other process.
         return

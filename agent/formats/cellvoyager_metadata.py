@@ -13,6 +13,7 @@ from agent.formats import ome_build, ome_xml
 from agent.formats.cellvoyager import DATA, attributes, plain_name
 from agent.formats.guarded import attempt
 from agent.formats.parts import Parts, choice, date, given, number, plane, positive
+from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata
 from agent.formats.safe_xml import parse, stream, tree
 
@@ -119,7 +120,9 @@ def _ome(root: Path, detail: _Element, setting: _Element | None, notes: list[str
         )
         image.objective_settings = _objective(parts, channels.get(used[0], {}))
         images.append(image)
-    return parts.ome(images, about.get("OperatorName"))
+    sizes = [int(said) if (said := about.get(key, "")).isdecimal() else None for key in ("RowCount", "ColumnCount")]
+    wells = [(row - 1, column - 1) for row, column, _ in fields]
+    return with_plate(parts.ome(images, about.get("OperatorName")), about.get("Title") or root.name, wells, *sizes)
 
 
 def _settings(setting: _Element) -> dict[int, dict[str, str]]:

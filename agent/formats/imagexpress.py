@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.formats import binary, many, metamorph_tags, ome_build, ome_xml
+from agent.formats import binary, many, metamorph_tags, ome_build, ome_xml, plates
 from agent.formats.guarded import attempt, guarded
 from agent.formats.metamorph_nd import Text, text
 from agent.formats.parts import Parts, plane
@@ -187,7 +187,9 @@ def _ome(dataset: Dataset, images: list[Image], text_of: Text | None, notes: lis
             notes.append(f"{len(fields)} fields are too many to be repeated here")
             break
         made.append(_field(number, f"{dataset.root.name}, {well}, site {site}", members, read, channels, waves, parts))
-    return parts.ome(made)
+    rows, columns = (text_of.count(key) if text_of is not None else None for key in ("YWells", "XWells"))
+    wells = [plates.well(well) for well, _ in fields]
+    return plates.with_plate(parts.ome(made), dataset.root.name, wells, rows, columns)
 
 
 def _field(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agent.formats import binary, many, ome_build
 from agent.formats.guarded import attempt, guarded
 from agent.formats.parts import Parts, date, number, plane, positive
+from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.safe_xml import child, child_text, children, parse, tree
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _IMAGE = re.compile(r"image--L\d+.*--C\d+\.ome\.tif", re.IGNORECASE)
 _FIELD = re.compile(r"field--X\d+--Y\d+")
+_WELL = re.compile(r"--U(?P<column>\d{2,3})--V(?P<row>\d{2,3})--")
 _MAX_FIELDS = 200
 
 
@@ -103,6 +105,7 @@ def _read(dataset: Dataset) -> Metadata:
 def _ome(parts: Parts, roots: list[_Element]) -> OME:
     """One image for each channel of a field, as each is a file of its own."""
     images: list[Any] = []
+    wells: list[tuple[int, int] | None] = []
     operator = None
     for root in roots:
         instrument, image = child(root, "Instrument"), child(root, "Image")
@@ -114,7 +117,9 @@ def _ome(parts: Parts, roots: list[_Element]) -> OME:
         for channel in sorted({c for c, _, _ in named}):
             files = [name for c, _, name in named if c == channel]
             images.append(_image(len(images), files, channel, parts, instrument, image))
-    return parts.ome(images, operator)
+            place = _WELL.search(files[0])
+            wells.append((int(place["row"]), int(place["column"])) if place else None)
+    return with_plate(parts.ome(images, operator), "", wells)
 
 
 def _image(

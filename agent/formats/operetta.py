@@ -10,6 +10,7 @@ from agent.formats import binary, many, ome_build, ome_xml
 from agent.formats.guarded import attempt, guarded
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.parts import Parts, date, given, number, plane, positive
+from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.safe_xml import child, child_text, opening, stream, tree
 
@@ -118,9 +119,14 @@ def _read(dataset: Dataset) -> Metadata:
     return Metadata(ome, {}, {"operetta": about | first}, errors, tuple(dict.fromkeys(notes)))
 
 
+_ABOUT = (
+    "User", "InstrumentType", "PlateID", "MeasurementStartTime", "PlateTypeName", "Name", "PlateRows", "PlateColumns",
+)  # fmt: skip
+
+
 def _about(index: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for one in stream(index, "User", "InstrumentType", "PlateID", "MeasurementStartTime", "PlateTypeName", "Name"):
+    for one in stream(index, *_ABOUT):
         found.setdefault(str(one.tag).rpartition("}")[2], (one.text or "").strip())
     return found
 
@@ -142,7 +148,10 @@ def _ome(
     for index, ((row, column, place), planes) in enumerate(fields.items()):
         name = f"{about.get('PlateID') or dataset.root.name}, row {row}, column {column}, field {place}"
         images.append(_field(index, name, planes, kind, parts, few=few))
-    return parts.ome(images, about.get("User"))
+    wells = [(int(row) - 1, int(column) - 1) if row and column else None for row, column, _ in fields]
+    sizes = [int(said) if (said := about.get(key, "")).isdecimal() else None for key in ("PlateRows", "PlateColumns")]
+    name = about.get("PlateID") or dataset.root.name
+    return with_plate(parts.ome(images, about.get("User")), name, wells, *sizes)
 
 
 def _order(planes: list[dict[str, Any]], key: str) -> list[int]:
