@@ -31,6 +31,13 @@ class LogSettings(Settings):
     """So many rolled files are kept."""
 
 
+class MetricsSettings(Settings):
+    """Numbers for Prometheus, at http://127.0.0.1:PORT/metrics."""
+
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port on loopback; 0: none."""
+
+
 class Config(Settings):
     """Everything that a facility can set. Relative paths start from the folder of the config file."""
 
@@ -60,6 +67,8 @@ class Config(Settings):
     """The MQTT broker; without it events wait in the outbox."""
     log: LogSettings = LogSettings()
     """The log file."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Numbers for Prometheus."""
 
     @field_validator("site", "instrument")
     @classmethod

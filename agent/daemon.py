@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from agent import __version__
@@ -26,6 +27,9 @@ from agent.formats import configure as configure_formats
 from agent.heart import Heart
 from agent.hook import default_spool
 from agent.lock import FolderLock
+from agent.operate.asked import Answering
+from agent.operate.finding import Finding
+from agent.operate.notify import Notifier
 from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
@@ -55,10 +59,12 @@ STOP_S = 4.5
 class Daemon:
     """`run` returns when `stop` was called; a Daemon is used once."""
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, path: Path | None = None) -> None:
+        """`path` is the config file, for the checks that the daemon makes when it is asked to."""
         self._config = config
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
+        self._path = path
         self._supervisor = Supervisor(self._clock)
         self.topics = Topics(config.site, config.instrument, *([config.mqtt.prefix] if config.mqtt else []))
 
@@ -106,6 +112,7 @@ class Daemon:
         heart = Heart(station, pipeline.listen, publisher, self._config.state, self._supervisor.problems)
         with _started(sources):
             try:
+        notifier = Notifier()
                 if publisher:
                     self._supervisor.start("publish", publisher.run)
                 self._supervisor.loop("deliver", pipeline.deliver, 0.2)
@@ -113,16 +120,32 @@ class Daemon:
                 self._supervisor.loop("hear", pipeline.hear, 0.1)
                 log.info("scope-agent %s is ready", __version__, extra={"action": "ready"})
                 if ready:
+                self._watch_us(heart)
                     ready()
+                heart.beat()
+                notifier.ready()
                 while not self._stop.is_set():
                     heart.beat()
                     self._clock.wait(self._stop, 1.0)
             finally:
+                    notifier.alive()
                 heart.stop()
                 self._drain()
+                notifier.stopping()
 
     def _drain(self) -> None:
         left = self._supervisor.stop(STOP_S)
+    def _watch_us(self, heart: Heart) -> None:
+        """What lets others see how we are."""
+        if self._config.metrics.port:
+            from agent.operate.metrics import MetricsServer, collect
+
+            server = MetricsServer(self._config.metrics.port, lambda: collect(heart))
+            self._supervisor.start("metrics", server.run)
+        path = self._path
+        if path is not None:
+            self._supervisor.start("answer", Answering(self._config.state, lambda: _checked(path)).run)
+
         for name in left:
             log.warning("%s did not stop in time; nothing is lost", name, extra={"action": "stop.late"})
         log.info("scope-agent stopped", extra={"action": "stopped"})

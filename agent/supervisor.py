@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _RECOVERY_S = 10.0
+_TIRING, _LAZIEST = 1.05, 3.0
 
 
 @dataclass(slots=True)
@@ -45,12 +46,19 @@ class Supervisor:
         return duty
 
     def loop(self, name: str, step: Callable[[], bool], idle_s: float) -> Duty:
-        """Start a duty that calls `step` again and again, resting `idle_s` after each that had nothing to do."""
+        """Start a duty that calls `step` again and again, resting `idle_s` after each that had nothing to do.
+
+        The longer there was nothing to do the longer the rest, up to three times, so that an idle agent costs little.
+        """
 
         def body(stop: threading.Event) -> None:
+            rest = idle_s
             while not stop.is_set():
-                if not step():
-                    self._clock.wait(stop, idle_s)
+                if step():
+                    rest = idle_s
+                else:
+                    self._clock.wait(stop, rest)
+                    rest = min(rest * _TIRING, idle_s * _LAZIEST)
 
         return self.start(name, body)
 

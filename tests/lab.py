@@ -43,11 +43,12 @@ class Lab:
             "delivery": {"url": "http://127.0.0.1:9", "token_file": folder / "token"},
         }
         self.config = Config.model_validate(said | more)
+        self.path: Path | None = None
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
         """The daemon runs inside the block."""
-        daemon, ready = Daemon(self.config), threading.Event()
+        daemon, ready = Daemon(self.config, path=self.path), threading.Event()
         thread = threading.Thread(target=daemon.run, args=(ready.set,))
         thread.start()
         try:
