@@ -62,9 +62,9 @@ class Daemon:
     def __init__(self, config: Config, clock: Clock | None = None, path: Path | None = None) -> None:
         """`path` is the config file, for the checks that the daemon makes when it is asked to."""
         self._config = config
+        self._path = path
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
-        self._path = path
         self._supervisor = Supervisor(self._clock)
         self.topics = Topics(config.site, config.instrument, *([config.mqtt.prefix] if config.mqtt else []))
 
@@ -110,31 +110,29 @@ class Daemon:
         sources = self._sources(station.outbox)
         pipeline = self._pipeline(station, target, sources)
         heart = Heart(station, pipeline.listen, publisher, self._config.state, self._supervisor.problems)
+        notifier = Notifier()
         with _started(sources):
             try:
-        notifier = Notifier()
                 if publisher:
                     self._supervisor.start("publish", publisher.run)
                 self._supervisor.loop("deliver", pipeline.deliver, 0.2)
                 self._supervisor.loop("work", pipeline.work, 0.1)
                 self._supervisor.loop("hear", pipeline.hear, 0.1)
-                log.info("scope-agent %s is ready", __version__, extra={"action": "ready"})
-                if ready:
                 self._watch_us(heart)
-                    ready()
+                log.info("scope-agent %s is ready", __version__, extra={"action": "ready"})
                 heart.beat()
                 notifier.ready()
+                if ready:
+                    ready()
                 while not self._stop.is_set():
                     heart.beat()
+                    notifier.alive()
                     self._clock.wait(self._stop, 1.0)
             finally:
-                    notifier.alive()
+                notifier.stopping()
                 heart.stop()
                 self._drain()
-                notifier.stopping()
 
-    def _drain(self) -> None:
-        left = self._supervisor.stop(STOP_S)
     def _watch_us(self, heart: Heart) -> None:
         """What lets others see how we are."""
         if self._config.metrics.port:
@@ -146,6 +144,8 @@ class Daemon:
         if path is not None:
             self._supervisor.start("answer", Answering(self._config.state, lambda: _checked(path)).run)
 
+    def _drain(self) -> None:
+        left = self._supervisor.stop(STOP_S)
         for name in left:
             log.warning("%s did not stop in time; nothing is lost", name, extra={"action": "stop.late"})
         log.info("scope-agent stopped", extra={"action": "stopped"})
@@ -176,6 +176,12 @@ class Daemon:
         dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set, pace, release)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
         return Pipeline(station, listen, candidates, Settle(station), journals, dispatch, Overdue(station))
+
+
+def _checked(path: Path) -> list[Finding]:
+    from agent.operate.checks import check_all
+
+    return check_all(path)
 
 
 def _publisher(config: Config, topics: Topics, outbox: Outbox, clock: Clock) -> Publisher | None:
