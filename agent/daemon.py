@@ -37,6 +37,7 @@ from agent.sources.context import ContextLog
 from agent.sources.folder import FolderSource
 from agent.sources.journal import JournalSource
 from agent.sources.mmlog import LogSource, default_folder
+from agent.sources.mounts import away_below
 from agent.sources.port import Source
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
@@ -167,7 +168,8 @@ class Daemon:
         journal = next(source for source in sources if isinstance(source, JournalSource))
         watches = {str(watch.path.absolute()): watch for watch in self._config.watch}
         logs = next(source for source in sources if isinstance(source, LogSource))
-        candidates = Candidates(station, watches, {}, lambda: journal.read_to_end() and not logs.undecided())
+        away = away_below(list(watches))
+        candidates = Candidates(station, watches, {}, lambda: journal.read_to_end() and not logs.undecided(), away)
         listen = Listen(station, sources, candidates, lambda: journal.durable_offsets() | logs.durable_offsets())
         candidates.running = listen.running
         pace = Pace(self._config.delivery.limits, self._clock, lambda: bool(listen.running))
@@ -175,7 +177,7 @@ class Daemon:
         release = ReleaseStep(station, Releaser(station.outbox, target, policy.grace_folder), policy)
         dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set, pace, release)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
-        return Pipeline(station, listen, candidates, Settle(station), journals, dispatch, Overdue(station))
+        return Pipeline(station, listen, candidates, Settle(station, away=away), journals, dispatch, Overdue(station))
 
 
 def _checked(path: Path) -> list[Finding]:

@@ -41,6 +41,9 @@ TRANSITIONS[State.ACQUIRING] |= {State.ABORTED}
 # A source that changed under the delivery starts again from its files.
 TRANSITIONS[State.DELIVERING] |= {State.SETTLING, State.QUEUED}
 TRANSITIONS[State.QUEUED] |= {State.SETTLING}
+# So does one whose files were moved or deleted before they were described.
+TRANSITIONS[State.COMPLETE] |= {State.SETTLING}
+TRANSITIONS[State.CAPTURED] |= {State.SETTLING}
 
 
 class IllegalMove(Damaged):

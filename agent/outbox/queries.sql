@@ -202,3 +202,34 @@ SELECT * FROM releases WHERE acquisition_id = :acquisition_id ORDER BY source;
 -- to_remove
 SELECT acquisition_id, min(moved_ns) AS moved_ns FROM releases
 WHERE moved_ns IS NOT NULL AND removed_ns IS NULL AND moved_ns <= :before_ns GROUP BY acquisition_id LIMIT :limit;
+
+-- files_at
+-- Every delivery of what lay or lies under this path.
+SELECT * FROM files WHERE source = :source AND role = 'data' ORDER BY acquisition_id DESC LIMIT 50;
+
+-- files_like
+-- Files of this size and time, wherever they are; the one with this identity first.
+SELECT * FROM files WHERE mtime_ns = :mtime_ns AND size = :size AND role = 'data'
+ORDER BY (file_id = :file_id) DESC, acquisition_id DESC LIMIT 20;
+
+-- follow_file
+-- The source of a verified file is elsewhere, or was touched, with the same content.
+UPDATE files SET source = :source, mtime_ns = :mtime_ns, file_id = :file_id
+WHERE acquisition_id = :acquisition_id AND target = :target AND state = 'verified';
+
+-- note_source
+INSERT OR IGNORE INTO source_changes (acquisition_id, target, at_ns, what, source, detail)
+VALUES (:acquisition_id, :target, :at_ns, :what, :source, :detail);
+
+-- source_changes_of
+SELECT * FROM source_changes WHERE acquisition_id = :acquisition_id ORDER BY at_ns, target;
+
+-- delivered_below
+-- Verified files whose sources should still be in a folder: not released, not yet known to be gone.
+SELECT * FROM files WHERE source > :after AND source < :until AND role = 'data' AND state = 'verified'
+AND NOT EXISTS (SELECT 1 FROM releases WHERE releases.acquisition_id = files.acquisition_id
+                AND releases.source = files.source AND moved_ns IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM source_changes WHERE source_changes.acquisition_id = files.acquisition_id
+                AND source_changes.target = files.target AND source_changes.source = files.source
+                AND what IN ('gone', 'replaced'))
+ORDER BY source LIMIT :limit;

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.outbox.events import Events
 from agent.outbox.rows import Announcement, Release
+from agent.outbox.sources import Sources
 
 
-class Releases(Events):
+class Releases(Sources):
     """The part of the outbox that remembers what was taken off this machine."""
 
     def is_in_use(self, source: str) -> bool:

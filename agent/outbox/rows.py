@@ -102,6 +102,25 @@ class Release:
     removed_ns: int | None = None
 
 
+SourceFate = Literal["moved", "gone", "replaced", "touched", "renumbered"]
+"""`renumbered`: the same file on a device with another number; followed, but no news to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """What became of a source file after its delivery; the delivered dataset stays as it is."""
+
+    acquisition_id: str
+    target: str
+    at_ns: int
+    """When it was noticed."""
+    what: SourceFate
+    source: str
+    """Where it was."""
+    detail: str
+    """Where it is now (moved, touched), or what took its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """An event to be. The same id is announced once, however often a step is repeated."""

@@ -96,4 +96,16 @@ class WatchLost:
     reason: str
 
 
-SourceEvent = RunStarted | RunProgress | RunFinished | FileSeen | WatchLost
+@dataclass(frozen=True, slots=True)
+class FilesGone:
+    """A file or folder is gone, or a folder holds fewer files, or was walked for the first time since the start."""
+
+    root: str
+    path: str
+    """Absolute."""
+    deep: bool
+    """Anything below it may be gone, not only what is directly in it."""
+    at_ns: int
+
+
+SourceEvent = RunStarted | RunProgress | RunFinished | FileSeen | WatchLost | FilesGone

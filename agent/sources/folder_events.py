@@ -78,8 +78,10 @@ class EventWatch:
             events.FileModifiedEvent,
             events.FileMovedEvent,
             events.FileClosedEvent,
+            events.FileDeletedEvent,
             events.DirCreatedEvent,
             events.DirMovedEvent,
+            events.DirDeletedEvent,
         ]
         _tame()
         listener = events.FileSystemEventHandler()

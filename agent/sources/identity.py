@@ -16,6 +16,22 @@ class Identity(NamedTuple):
     mtime_ns: int
     file_id: str
 
+    @property
+    def doubtful(self) -> bool:
+        """The file system keeps whole seconds or no file numbers: two files can look like one."""
+        return self.mtime_ns % 1_000_000_000 == 0 or not _number(self.file_id)
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Size, time and number agree. The device is not asked: a restart or a new mount numbers devices anew."""
+        number = _number(self.file_id)
+        return self[:2] == other[:2] and number == _number(other.file_id) and bool(number)
+
+
+def _number(file_id: str) -> str:
+    """The file's number on its device; empty where the file system has none."""
+    number = file_id.rpartition(":")[2]
+    return "" if number == "0" else number
+
 
 def identity_of(status: os.stat_result) -> Identity:
     """The identity that a stat result tells."""

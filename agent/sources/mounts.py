@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +28,24 @@ def is_network(path: Path) -> bool | None:
         return None
     kind = _kind_of(device, str(path))
     return None if kind is None else kind in _REMOTE or kind.startswith("fuse")
+
+
+def is_away(folder: str) -> bool:
+    """Not there, not readable, or empty as a mount point is while its share is away."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
+
+
+def away_below(roots: Sequence[str]) -> Callable[[str], bool]:
+    """A question about a path: is the one of these folders that it lies in away?"""
+
+    def asked(path: str) -> bool:
+        return any(Path(path).is_relative_to(root) and is_away(root) for root in roots)
+
+    return asked
 
 
 @lru_cache(maxsize=256)

@@ -11,10 +11,10 @@ from agent.sources.settings import DEFAULT_EXCLUDE, WatchSettings
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(_fold(glob)) for glob in globs) or r"(?!)")
+    return re.compile("|".join(translate(fold(glob)) for glob in globs) or r"(?!)")
 
 
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
     """One spelling for comparing: macOS stores decomposed letters, Windows and macOS forget the case."""
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -32,13 +32,13 @@ class Names:
     def folder(self, name: str, relative: str) -> bool:
         """True when the walk goes into a folder; `relative` is its POSIX path below the root."""
         return not (
-            self._exclude_name.match(_fold(name)) is not None or self._exclude_path.match(_fold(relative)) is not None
+            self._exclude_name.match(fold(name)) is not None or self._exclude_path.match(fold(relative)) is not None
         )
 
     def file(self, name: str, relative: str) -> bool:
         """True when a file counts."""
         return self.folder(name, relative) and (
-            self._include_name.match(_fold(name)) is not None or self._include_path.match(_fold(relative)) is not None
+            self._include_name.match(fold(name)) is not None or self._include_path.match(fold(relative)) is not None
         )
 
     def path(self, below: str) -> bool:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from agent.acquisition import Acquisition, FoundBy, State
+from agent.acquisition import Acquisition, FoundBy, SourceFile, State
 from agent.contract.ids import derived_id
 from agent.formats import identify
+from agent.formats.port import Dataset
 from agent.formats.registry import FALLBACK
-from agent.sources.events import FileSeen, FinishReason, Plan
+from agent.sources.events import FileSeen, FilesGone, FinishReason, Plan
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
 from agent.sources.settings import WatchSettings
-from agent.steps.examine import examine
-from agent.steps.settle import completed
+from agent.steps.enqueue import data_files
+from agent.steps.examine import Finding, examine
+from agent.steps.follow import Follow, Relation, Standing
+from agent.steps.gone import Gone
+from agent.steps.relocate import is_moved, relocated
+from agent.steps.settle import completed, source_files
 from agent.steps.station import Station
 from agent.telemetry import announce
 
@@ -53,9 +59,17 @@ class Candidates:
     """Acquisitions that the hook tells of, by origin; their files are not acquisitions of their own."""
     told: Callable[[], bool] = lambda: True
     """Whether hook and log told all they know: until then a file that is seen may be theirs."""
+    away: Callable[[str], bool] = lambda _: False
+    """Whether the watched folder above a path cannot be looked into now."""
     quiet: Quiet = field(default_factory=Quiet)
+    follow: Follow = field(init=False)
+    _gone: Gone = field(init=False)
     _by_main: dict[Path, _Candidate] = field(default_factory=dict)
     _main_of: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.follow = Follow(self.station)
+        self._gone = Gone(self.station, self.away)
 
     def add(self, seen: FileSeen) -> None:
         """A file is there, or changed."""
@@ -67,9 +81,15 @@ class Candidates:
             if owner is not None:
                 self._both(owner)
                 return
+            if self.follow.seen(seen):
+                return
             candidate = self._new(seen, now)
         candidate.due = min(candidate.due, now + _AGAIN_S)
         candidate.pause = _AGAIN_S
+
+    def gone(self, event: FilesGone) -> None:
+        """Files may have been deleted."""
+        self._gone.told(event)
 
     def claim(self, run: Acquisition) -> bool:
         """The hook tells of a run: what it writes is no candidate of its own. True when some of it was seen."""
@@ -81,13 +101,14 @@ class Candidates:
         return bool(mine)
 
     def step(self) -> bool:
-        """Examine what is due. True when a dataset became an acquisition."""
+        """Examine what is due. True when a dataset became an acquisition, or more is to be done at once."""
+        self.follow.flush()
         if not self.told():
             return False
         now = self.station.clock.monotonic()
         due = [candidate for candidate in self._by_main.values() if candidate.due <= now]
         became = [self._examine(candidate, now) for candidate in due]
-        return any(became)
+        return self._gone.step() or any(became)
 
     def _folder_of(self, path: Path) -> Path | None:
         """A candidate that is a folder (OME-Zarr) and holds this file."""
@@ -111,23 +132,62 @@ class Candidates:
         if not dataset.files:
             self._forget(candidate)
             return False
-        owner = self._owner([str(file) for file in dataset.files])
-        if owner is not None:
-            self._both(owner)
-            self._forget(candidate)
-            return False
-        if dataset.format != FALLBACK and self._adopt(candidate):
+        if self._taken(candidate, dataset):
             self._forget(candidate)
             return False
         finding = examine(dataset, self.quiet, now, candidate.watch.quiet_s)
         tired = now - candidate.since >= candidate.watch.patience_s
         if not finding.whole and not tired:
-            candidate.pause = min(candidate.pause * 1.5, _SLOWEST_S, max(candidate.watch.quiet_s, _AGAIN_S))
-            candidate.due = now + candidate.pause
+            self._wait(candidate, now)
             return False
-        self._become(candidate, completed(self._acquisition(candidate), [finding]))
+        return self._decide(candidate, finding, now)
+
+    def _wait(self, candidate: _Candidate, now: float) -> None:
+        candidate.pause = min(candidate.pause * 1.5, _SLOWEST_S, max(candidate.watch.quiet_s, _AGAIN_S))
+        candidate.due = now + candidate.pause
+
+    def _taken(self, candidate: _Candidate, dataset: Dataset) -> bool:
+        """True when the dataset is that of an acquisition which we have and which is not yet whole."""
+        owner = self._owner([str(file) for file in dataset.files])
+        if owner is not None:
+            self._both(owner)
+            return True
+        return self._settles(dataset) or (dataset.format != FALLBACK and self._adopt(candidate))
+
+    def _settles(self, dataset: Dataset) -> bool:
+        """True when an acquisition waits for these very files, which may have been moved meanwhile."""
+        waiting = [run for run in self._unfinished() if run.state is State.SETTLING and run.main]
+        if not waiting:
+            return False
+        files = list(source_files(dataset))
+        for run in waiting:
+            if run.main == str(dataset.main) or {file.path for file in run.files} & {file.path for file in files}:
+                return True
+            pair = is_moved(run, files)
+            if pair is not None:
+                self.station.save(relocated(run, *pair, dataset.main))
+                log.info(
+                    "%s was moved to %s before it was delivered", run.main, dataset.main,
+                    extra={"action": "source.moved", "acquisition": run.id},
+                )  # fmt: skip
+                return True
+        return False
+
+    def _decide(self, candidate: _Candidate, finding: Finding, now: float) -> bool:
+        """The dataset is as whole as it gets: is it a new one? True to be called again at once."""
+        acquisition = completed(self._acquisition(candidate, finding), [finding])
+        relation = self.follow.relation(acquisition.files)
+        match relation.standing:
+            case Standing.UNDER_WAY:
+                self._wait(candidate, now)
+                return False
+            case Standing.COMPARING:
+                return True
+            case Standing.NEW if self.station.outbox.by_origin(acquisition.origin) is None:
+                self._become(candidate, _noted(acquisition, relation))
+                self.follow.replaced(relation.replaced, acquisition)
         self._forget(candidate)
-        return True
+        return relation.standing is Standing.NEW
 
     def _adopt(self, candidate: _Candidate) -> bool:
         """Give the dataset to the run that a log told of at that time, for the log names no file."""
@@ -158,11 +218,10 @@ class Candidates:
             self.running[owner.origin] = both
         self.station.save(both)
 
-    def _acquisition(self, candidate: _Candidate) -> Acquisition:
+    def _acquisition(self, candidate: _Candidate, finding: Finding) -> Acquisition:
         now = self.station.clock.now_ns()
         found = identity(candidate.main)
-        key = f"{found.size}:{found.mtime_ns}:{found.file_id}" if found else "folder"
-        origin = f"watch:{candidate.main}:{key}"
+        origin = f"watch:{candidate.main}:{_key(list(source_files(finding.dataset)))}"
         return Acquisition(
             id=derived_id(found.mtime_ns if found else candidate.seen_ns, self.station.topics.root, origin),
             origin=origin,
@@ -176,31 +235,39 @@ class Candidates:
         )
 
     def _become(self, candidate: _Candidate, acquisition: Acquisition) -> None:
-        if self._is_known(acquisition):
-            return
         now = self.station.clock.now_ns()
         events = [
             announce.lifecycle(self.station.topics, acquisition, now, "started"),
             announce.lifecycle(self.station.topics, acquisition, now, "finished"),
         ]
-        self.station.save(acquisition, events)
+        self.station.save(acquisition, events, files=data_files(acquisition))
         log.info("found %s", candidate.main, extra={"action": "found", "acquisition": acquisition.id})
-
-    def _is_known(self, acquisition: Acquisition) -> bool:
-        """Every file is in the outbox already, unchanged: found again by a walk after a restart."""
-        if self.station.outbox.by_origin(acquisition.origin) is not None:
-            return True
-        rows = [(file, self.station.outbox.file_at(file.path)) for file in acquisition.files]
-        return bool(rows) and all(
-            row is not None and (row.size, row.mtime_ns, row.file_id) == (file.size, file.mtime_ns, file.file_id)
-            for file, row in rows
-        )
 
     def _forget(self, candidate: _Candidate) -> None:
         del self._by_main[candidate.main]
         for file in candidate.members:
             self._main_of.pop(file, None)
             self.quiet.forget(file)
+        self.follow.forget(candidate.members)
+
+
+def _key(files: list[SourceFile]) -> str:
+    """What the dataset is made of: the same after a restart, another one when a file is added or changed."""
+    if len(files) == 1:
+        return f"{files[0].size}:{files[0].mtime_ns}:{files[0].file_id}"
+    lines = sorted(f"{file.name}:{file.size}:{file.mtime_ns}:{file.file_id}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _noted(acquisition: Acquisition, relation: Relation) -> Acquisition:
+    """With what the record must say of earlier deliveries."""
+    notes = []
+    if relation.replaced:
+        earlier = ", ".join(dict.fromkeys(row.acquisition_id for row in relation.replaced))
+        notes.append(f"a file of this name was delivered before with other bytes (acquisition {earlier}), which stays")
+    if relation.before:
+        notes.append(f"{relation.before} of its {len(acquisition.files)} files were delivered before, unchanged")
+    return replace(acquisition, notes=(*acquisition.notes, *notes))
 
 
 def _writes(run: Acquisition, file: str) -> bool:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from agent.acquisition import Acquisition, State
+from agent.acquisition import Acquisition, State, move
 from agent.document import build
 from agent.errors import Damaged
 from agent.formats import identify
@@ -14,6 +14,7 @@ from agent.formats.port import Metadata
 from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
 from agent.sources.context import ROLES, ContextLog
+from agent.sources.identity import identity
 from agent.sources.journal import read_run
 from agent.steps import workspace
 from agent.steps.calibrate import announce_alerts
@@ -23,7 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def describe(station: Station, acquisition: Acquisition) -> None:
-    """complete or captured -> documented"""
+    """complete or captured -> documented; back to settling when its files are not where they were"""
+    gone = next((file.path for file in acquisition.files if identity(file.path) is None), None)
+    if gone is not None:
+        # Renamed or deleted: whoever looks at the files can tell.
+        station.save(move(acquisition, State.SETTLING), files=[])
+        log.warning("%s is not there any more", gone, extra={"action": "source.gone", "acquisition": acquisition.id})
+        return
     acquisition, capture = _capture(acquisition)
     results = station.registry.in_force(acquisition.started_ns) if station.registry else []
     snapshot = take(acquisition, station.profile, capture, _metadata(acquisition), results)

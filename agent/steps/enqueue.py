@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from agent.acquisition import Acquisition, State, move
@@ -31,7 +32,7 @@ def enqueue(station: Station, acquisition: Acquisition) -> None:
 
 def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
     """All files of the dataset but those that are sealed last; `folder` is its workspace."""
-    return [*_data(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
+    return [*data_files(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
 
 
 def portable(name: str) -> str:
@@ -39,7 +40,9 @@ def portable(name: str) -> str:
     return _ILLEGAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
 
 
-def _data(acquisition: Acquisition, descriptions: dict[str, Path]) -> list[NewFile]:
+def data_files(acquisition: Acquisition, descriptions: Mapping[str, Path] | None = None) -> list[NewFile]:
+    """The rows of its images; known to the outbox from the moment they are whole, so that each is found again."""
+    descriptions = descriptions or {}
     return [
         NewFile(
             target=f"{DATA}/{portable(file.name)}",

@@ -10,7 +10,7 @@ from typing import Protocol
 from agent.acquisition import Acquisition, FoundBy, State, fold, move
 from agent.acquisition.moves import RunEvent, begin
 from agent.contract.ids import derived_id
-from agent.sources.events import FileSeen, RunFinished, RunProgress, RunStarted, SourceEvent, WatchLost
+from agent.sources.events import FileSeen, FilesGone, RunFinished, RunProgress, RunStarted, SourceEvent, WatchLost
 from agent.sources.port import Source
 from agent.steps.station import Station
 from agent.telemetry import announce
@@ -24,6 +24,8 @@ class Candidates(Protocol):
     def add(self, seen: FileSeen) -> None: ...
 
     def claim(self, run: Acquisition) -> bool: ...
+
+    def gone(self, event: FilesGone) -> None: ...
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Listen:
                 self._went_on(event)
             case FileSeen():
                 self.candidates.add(event)
+            case FilesGone():
+                self.candidates.gone(event)
             case WatchLost():
                 self._lost(event)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from agent.acquisition import Acquisition, SourceFile, State, move
@@ -11,6 +11,7 @@ from agent.formats.port import Dataset
 from agent.sources.events import FinishReason
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
+from agent.steps.enqueue import data_files
 from agent.steps.examine import Finding, datasets_at, examine
 from agent.steps.station import Station
 
@@ -22,6 +23,8 @@ class Settle:
     """Owned by one thread."""
 
     station: Station
+    away: Callable[[str], bool] = lambda _: False
+    """Whether the watched folder above a path cannot be looked into now."""
     quiet: Quiet = field(default_factory=Quiet)
     _since: dict[str, float] = field(default_factory=dict)
 
@@ -40,6 +43,12 @@ class Settle:
         patient = now - since < self.station.settle.patience_s
         if acquisition.only_logged and not findings and patient:
             return False  # a watched folder may still show what it wrote
+        if acquisition.main and not findings:
+            if self.away(acquisition.main):
+                self._since[acquisition.id] = now  # a share that is not there says nothing about its files
+                return False
+            if patient:
+                return False  # moved, perhaps: it is followed when it is seen
         if acquisition.outputs and not findings:
             waiting_for_files = patient if acquisition.reason is not FinishReason.ABORTED else not rested
             if waiting_for_files:
@@ -68,7 +77,7 @@ class Settle:
             self.station.reject(acquisition, f"{acquisition.main} was deleted before it was delivered")
             return
         done = move(completed(acquisition, findings), State.COMPLETE)
-        self.station.save(done)
+        self.station.save(done, files=data_files(done))
         for note in done.notes:
             log.warning("%s: %s", done.name, note, extra={"action": "note", "acquisition": done.id})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sources.events import FileSeen, WatchLost
+from agent.sources.events import FileSeen, FilesGone, WatchLost
 from agent.sources.folder import FolderSource
 from agent.sources.identity import identity
 from agent.sources.settings import WatchSettings
@@ -26,7 +26,7 @@ class Heard:
 
     def __init__(self, folder):
         self.folder = folder
-        self.events = []
+        self.events, self.gone = [], []
         self.longest = 0.0
 
     @property
@@ -41,12 +41,17 @@ class Heard:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             began = time.monotonic()
-            self.events += self.folder.poll()
+            self.hear()
             self.longest = max(self.longest, time.monotonic() - began)
             if condition():
                 return self
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s: {len(self.paths)} files, lost {self.lost}")
+
+    def hear(self):
+        heard = self.folder.poll()
+        self.events += [event for event in heard if not isinstance(event, FilesGone)]
+        self.gone += [event for event in heard if isinstance(event, FilesGone)]
 
     def settle(self, seconds=0.4):
         """Poll on for a while, so that what must not come can come."""
@@ -254,7 +259,7 @@ def test_a_walk_that_is_cut_short_is_done_again(tmp_path, watch, how):
     root = tmp_path / "share"
     subprocess.run([sys.executable, "-c", _BURST, str(root), "5000", "8"], check=True)
     heard = watch(root)
-    heard.events += heard.folder.poll()
+    heard.hear()
     assert 0 < len(heard.paths) < 5000
     if how == "vanishes":
         root.rename(tmp_path / "gone")
@@ -380,10 +385,10 @@ def test_forgotten_files_leave_the_memory(tmp_path, watch):
     for i in range(50):
         (tmp_path / f"{i}.tif").write_bytes(b"1")
     heard = watch(tmp_path, "poll", poll_s=0.05)
-    heard.until(lambda: len(heard.folder._told) == 50)
+    heard.until(lambda: len(heard.folder._walks.told) == 50)
     for i in range(50):
         (tmp_path / f"{i}.tif").unlink()
-    heard.until(lambda: not heard.folder._told)
+    heard.until(lambda: not len(heard.folder._walks.told))
 
 
 def test_stop_ends_the_threads_quickly_and_start_works_again(tmp_path):

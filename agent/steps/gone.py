@@ -1,0 +1,95 @@
+"""Delivered files that are no longer at the microscope are written down: deleted, or replaced by other ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.outbox import FileRow, FileState, SourceChange
+from agent.sources.events import FilesGone
+from agent.sources.identity import Identity, identity
+from agent.steps.station import Station
+
+log = logging.getLogger(__name__)
+
+_WAIT_S = 20.0
+"""A file that is only moved is seen under its new name by then."""
+_PAGE = 500
+_BUDGET_S = 0.05
+
+
+@dataclass(slots=True)
+class Gone:
+    """Owned by the thread that listens."""
+
+    station: Station
+    away: Callable[[str], bool]
+    """Whether the watched folder above a path cannot be looked into now."""
+    _todo: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
+    """By path and depth: when to look, and the path to go on after. All wait as long, so the first is the next."""
+
+    def told(self, event: FilesGone) -> None:
+        """Something at or below a path may be gone: look soon."""
+        self._todo.setdefault((event.path, event.deep), (self.station.clock.monotonic() + _WAIT_S, ""))
+
+    def step(self) -> bool:
+        """Look at what is due, for a moment. True when there is more to look at."""
+        deadline = self.station.clock.monotonic() + _BUDGET_S
+        while self._todo and self.station.clock.monotonic() < deadline:
+            (path, deep), (due, after) = next(iter(self._todo.items()))
+            if due > deadline:
+                return False
+            if self.away(path):
+                self._todo[path, deep] = (deadline + _WAIT_S, after)
+                return False
+            self._look(path, deep, after)
+        return bool(self._todo)
+
+    def _look(self, path: str, deep: bool, after: str) -> None:
+        """One page of the delivered files at and below a path."""
+        outbox = self.station.outbox
+        folder = os.path.join(path, "")  # noqa: PTH118 (text, with its separator at the end)
+        rows = outbox.delivered_below(folder, after, _PAGE)
+        asked = [row for row in rows if deep or os.path.dirname(row.source) == path]  # noqa: PTH120
+        if not after:
+            asked += [row for row in outbox.files_at(path) if row.state is FileState.VERIFIED]
+        self._note([change for row in asked if (change := self._change(row)) is not None])
+        if len(rows) < _PAGE:
+            del self._todo[path, deep]
+        else:
+            self._todo[path, deep] = (self._todo[path, deep][0], rows[-1].source)
+
+    def _change(self, row: FileRow) -> SourceChange | None:
+        now = self.station.clock.now_ns()
+        if _is_gone(row.source):
+            return SourceChange(row.acquisition_id, row.target, now, "gone", row.source, "no file has this name")
+        known, there = Identity(row.size, row.mtime_ns, row.file_id), identity(row.source)
+        if there is None or there.is_same_file(known) or there == known:
+            return None
+        others = self.station.outbox.files_at(row.source)
+        if not any(Identity(other.size, other.mtime_ns, other.file_id) == there for other in others):
+            return None  # changed: what it is now becomes an acquisition, or turns out to be the same
+        return SourceChange(row.acquisition_id, row.target, now, "replaced", row.source, "another file has this name")
+
+    def _note(self, changes: list[SourceChange]) -> None:
+        if not changes:
+            return
+        self.station.outbox.note_sources(changes)
+        log.warning(
+            "%d delivered files are no longer where they were, the first %s; their datasets stay",
+            len(changes), changes[0].source,
+            extra={"action": "source.gone", "acquisition": changes[0].acquisition_id},
+        )  # fmt: skip
+
+
+def _is_gone(path: str) -> bool:
+    """True only when the system says so: a folder that may not be read hides nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
