@@ -15,6 +15,9 @@ from agent.formats.tiff_layout import TroubleError
 
 Settings = dict[str, dict[str, str]]
 _MAX_TEXT = 4 << 20
+_PLANE_TEXT = re.compile(r"s_C\d.*\.pty$", re.IGNORECASE)
+_MAX_TEXTS = 1000
+"""Planes whose own text is read: each needs half a millisecond."""
 
 
 def settings(raw: bytes) -> Settings:
@@ -74,8 +77,8 @@ class Oib:
                 compound = ole.Compound(file)
                 names = oib_files(compound)
                 main = next((stream for name, stream in names.items() if name.lower().endswith(".oif")), "")
-                planes = sorted(name for name in names if re.search(r"s_C\d.*\.pty$", name, re.IGNORECASE))
-                texts = [settings(compound.read(names[name], _MAX_TEXT)) for name in planes[:200]]
+                planes = sorted(name for name in names if _PLANE_TEXT.search(name))[:_MAX_TEXTS]
+                texts = {name: settings(compound.read(names[name], _MAX_TEXT)) for name in planes}
                 return fluoview_metadata.read(dataset.main, settings(compound.read(main, _MAX_TEXT)), texts)
 
         return guarded(dataset.main, read)
@@ -152,8 +155,8 @@ class Oif:
         def read() -> Metadata:
             from agent.formats import fluoview_metadata
 
-            texts = sorted(p for p in dataset.files if re.match(r"s_C\d.*\.pty$", p.name, re.IGNORECASE))
-            planes = [settings(binary.head(path, _MAX_TEXT)) for path in texts[:200]]
+            texts = sorted(p for p in dataset.files if _PLANE_TEXT.match(p.name))[:_MAX_TEXTS]
+            planes = {path.name: settings(binary.head(path, _MAX_TEXT)) for path in texts}
             return fluoview_metadata.read(dataset.main, settings(binary.head(dataset.main, _MAX_TEXT)), planes)
 
         return guarded(dataset.main, read)

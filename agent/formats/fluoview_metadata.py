@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.formats import ome_build
 from agent.formats.guarded import attempt
-from agent.formats.parts import Parts, date, given, number, positive
+from agent.formats.parts import Parts, date, given, number, plane, positive
 from agent.formats.port import Metadata
 
 if TYPE_CHECKING:
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 Settings = dict[str, dict[str, str]]
 
 
-def read(path: Path, main: Settings, planes: list[Settings]) -> Metadata:
-    """`planes` are the texts of the planes, in the order of their names."""
+def read(path: Path, main: Settings, planes: dict[str, Settings]) -> Metadata:
+    """`planes` are the texts of the planes by the names of their files, in order."""
     ome, errors = attempt(path, lambda: _ome(path, main, planes))
     version = main.get("Version Info", {})
     name = version.get("SystemName", "")
-    rest = {"main": main, "first_plane": planes[0] if planes else {}}
+    rest = {"main": main, "first_plane": next(iter(planes.values()), {})}
     return Metadata(ome, {name: version.get("SystemVersion", "")} if name else {}, {"fluoview": rest}, errors)
 
 
-def _ome(path: Path, main: Settings, planes: list[Settings]) -> OME:
+def _ome(path: Path, main: Settings, planes: dict[str, Settings]) -> OME:
     from agent.formats.fluoview import sizes
 
     axes = sizes(main)
@@ -49,10 +50,11 @@ def _ome(path: Path, main: Settings, planes: list[Settings]) -> OME:
         {"1": "uint8", "2": "uint16", "4": "float"}.get(depth, "uint16"),
         steps=_steps(main, reference, axes),
         channels=[_channel(parts, main, c + 1) for c in ome_build.channel_range(axes.get("C", 1))],
+        planes=_planes(axes, planes),
         date=_date(common),
         significant_bits=int(bits) if bits and depth in ("1", "2") else None,
     )
-    image.objective_settings = _objective(parts, planes)
+    image.objective_settings = _objective(parts, list(planes.values()))
     return parts.ome([image], main.get("File Info", {}).get("UserName"))
 
 
@@ -62,6 +64,30 @@ def _date(common: dict[str, str]) -> Any:
     return (
         found.replace(microsecond=int(millis) * 1000) if found and millis.isdecimal() and int(millis) < 1000 else found
     )
+
+
+_CODES, _SECONDS = re.compile(r"([CZT])(\d{3,9})"), {"ms": 1e-3, "s": 1.0, "us": 1e-6, "µs": 1e-6}
+
+
+def _planes(axes: dict[str, int], planes: dict[str, Settings]) -> list[dict[str, Any]]:
+    """Time since the start and height of each plane: where its axes stood, `s_C001Z002T003.pty`."""
+    found = []
+    for name, said in planes.items():
+        stem = name.rpartition("/")[2].upper().partition(".")[0]
+        place = {axis: int(number) - 1 for axis, number in _CODES.findall(stem)}
+        if any(not 0 <= index < axes.get(axis, 1) for axis, index in place.items()):
+            continue
+        # The axes are numbered as in the main text: 3 is the height and 4 the time.
+        height, time = said.get("Axis 3 Parameters", {}), said.get("Axis 4 Parameters", {})
+        second = _SECONDS.get(time.get("AbsPositionUnitName", ""))
+        metric = {"nm": 1e-3, "um": 1.0, "µm": 1.0}.get(height.get("AbsPositionUnitName", ""))
+        values = (number(time.get("AbsPositionValue")), number(height.get("AbsPositionValue")))
+        delta = values[0] * second if values[0] is not None and second else None
+        z = values[1] * metric if values[1] is not None and metric else None
+        if delta is not None or z is not None:
+            where = (place.get("Z", 0), place.get("C", 0), place.get("T", 0))
+            found.append(plane(*where, delta_s=delta, um=[None, None, z]))
+    return found
 
 
 def _steps(main: Settings, reference: dict[str, str], axes: dict[str, int]) -> dict[str, tuple[float, str]]:

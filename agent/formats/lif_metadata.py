@@ -183,9 +183,10 @@ def _frames(
 ) -> list[tuple[tuple[int, int, int, int], float | None]]:
     """((tile, z, c, t), seconds since the first) of every frame, in the order in which they lie in the file."""
     axes = sorted((one for one in dimensions), key=lambda one: one.stride)
-    if [one.axis for one in axes[:2]] != ["x", "y"]:
-        if times:
-            notes.append("the frames lie across z: their times have no plane in OME and stay in the file")
+    if [one.axis for one in axes[:2]] == ["x", "z"]:
+        # A frame of an xz scan covers all z: what is known of it stands at its first.
+        notes.append("the frames lie across z: their times and places are told of the first z only")
+    elif [one.axis for one in axes[:2]] != ["x", "y"]:
         return []
     channels = _channels(image)
     stride = int(channels[1].get("BytesInc", "0")) if len(channels) > 1 else 0
@@ -195,12 +196,13 @@ def _frames(
     if total > ome_xml.MAX_PLANES:
         notes.append(f"{total} frames are too many to be repeated here, their times stay in the file")
         return []
-    found = []
+    # Frames along y, in xz scans, share the place of the first.
+    found: dict[tuple[int, int, int, int], float | None] = {}
     for index, place in enumerate(product(*(range(one[2]) for one in order))):
         where = dict(zip((one[1] for one in order), place, strict=True))
         delta = (times[index] - times[0]).total_seconds() if len(times) == total else None
-        found.append(((where.get("m", 0), where.get("z", 0), where.get("c", 0), where.get("t", 0)), delta))
-    return found
+        found.setdefault((where.get("m", 0), where.get("z", 0), where.get("c", 0), where.get("t", 0)), delta)
+    return list(found.items())
 
 
 def _places(image: _Element, said: Setting) -> Callable[[int], list[float | None]]:

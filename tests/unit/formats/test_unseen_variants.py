@@ -100,3 +100,43 @@ def test_a_plain_tiff_says_when_it_was_made(tmp_path, said, expected):
     found = seen(tmp_path / "a.tif")
     assert found.format == "tiff"
     assert found.metadata.ome.images[0].acquisition_date == expected
+
+
+OIF_MAIN = """[Version Info]
+SystemVersion="4.1"
+[Axis 0 Parameters Common]
+AxisCode="X"
+MaxSize=48
+[Axis 1 Parameters Common]
+AxisCode="Y"
+MaxSize=32
+[Axis 2 Parameters Common]
+AxisCode="T"
+MaxSize=2
+"""
+
+
+def test_fluoview_planes_say_their_time_and_height(tmp_path):
+    (tmp_path / "a.oif").write_bytes(OIF_MAIN.encode("utf-16"))
+    folder = tmp_path / "a.oif.files"
+    folder.mkdir()
+    for t in range(2):
+        tifffile.imwrite(folder / f"s_C001T00{t + 1}.tif", IMAGE, metadata=None)
+        text = (
+            f'[Axis 3 Parameters]\nAbsPositionUnitName="nm"\nAbsPositionValue=-99{t}00.0\n'
+            f'[Axis 4 Parameters]\nAbsPositionUnitName="ms"\nAbsPositionValue={t * 1500}.0\n'
+        )
+        (folder / f"s_C001T00{t + 1}.pty").write_bytes(text.encode("utf-16"))
+    # A text of a plane that the main text does not announce is left out.
+    (folder / "s_C001T009.pty").write_bytes(text.encode("utf-16"))
+    said = [(p.the_t, p.delta_t, p.position_z) for p in pixels(seen(tmp_path / "a.oif")).planes]
+    assert said == [(0, 0.0, pytest.approx(-99.0)), (1, 1.5, pytest.approx(-99.1))]
+
+
+def test_leica_xz_scans_say_when_and_where(corpus):
+    images = seen(corpus / "lif/xz-example.lif").metadata.ome.images
+    said = {image.name: [(p.the_z, p.the_c, p.the_t) for p in image.pixels.planes] for image in images}
+    assert said["xzt"] == [(0, c, t) for t in range(20) for c in range(2)]
+    assert said["xzy"] == [(0, 0, 0), (0, 1, 0)]
+    last = images[0].pixels.planes[-1]
+    assert (last.delta_t, round(last.position_x, 3), round(last.position_y, 3)) == (10.07, 34620.939, 14743.054)

@@ -429,7 +429,7 @@ def lif_stage(axis: str) -> Get:
         image = lifimage_of(said, key)
         if "tile" in image.name or not image.pixels.planes:
             return kept(said, key, truth)
-        return getattr(image.pixels.planes[0], f"position_{axis}") * 1e-6
+        return number(getattr(image.pixels.planes[0], f"position_{axis}") * 1e-6, truth)
 
     return get
 
