@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt
@@ -23,10 +25,14 @@ log = logging.getLogger(__name__)
 class Subscriber:
     """Listens to everything below the prefix. Speaks MQTT 3.1.1, which every broker does."""
 
-    def __init__(self, settings: Settings, mirror: Mirror) -> None:
+    def __init__(self, settings: Settings, mirror: Mirror, heard: Mapping[str, Any] | None = None) -> None:
+        """`heard` is what `heard()` said before a restart."""
         self._settings = settings
         self._mirror = mirror
-        self._gaps = Gaps(settings.prefix)
+        self._gaps = Gaps(settings.prefix, heard=heard)
+        self.on_connected: Callable[[], None] = lambda: None
+        self._asking = threading.Thread(target=self._ask, name="facility-gaps", daemon=True)
+        self._ended = threading.Event()
         # A new name each time: every replica of the facility listens for itself.
         name = f"facility-{secrets.token_hex(6)}"
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv311)
@@ -45,8 +51,22 @@ class Subscriber:
         self._mirror.set_connected(False)
         self._client.connect_async(self._settings.broker_host or "", self._settings.broker_port, keepalive=20)
         self._client.loop_start()
+        self._asking.start()
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Retained and at least once; while the broker is away it waits."""
+        self._client.publish(topic, payload, qos=1, retain=True)
+
+    def heard(self) -> dict[str, list[Any]]:
+        """Up to where the events of each instrument came."""
+        return self._gaps.heard()
+
+    def missing(self) -> dict[str, int]:
+        """`{site/instrument: how many events are known to be missing}`, where any are."""
+        return {root.removeprefix(f"{self._settings.prefix}/"): n for root, n in self._gaps.missing().items()}
 
     def stop(self) -> None:
+        self._ended.set()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -58,6 +78,7 @@ class Subscriber:
             return
         client.subscribe(f"{self._settings.prefix}/#", qos=1)
         self._mirror.set_connected(True)
+        self.on_connected()
 
     def _on_disconnect(
         self, client: mqtt.Client, _: Any, flags: mqtt.DisconnectFlags, reason: ReasonCode, more: Properties | None
@@ -73,3 +94,9 @@ class Subscriber:
                 client.publish(topic, payload, qos=1)
         except (UnicodeDecodeError, RecursionError) as error:
             log.warning("a message cannot be read: %s", error)
+
+    def _ask(self) -> None:
+        """What is missing is asked for also while nothing else arrives."""
+        while not self._ended.wait(1.0):
+            for topic, payload in self._gaps.due():
+                self._client.publish(topic, payload, qos=1)

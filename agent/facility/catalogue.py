@@ -1,96 +1,37 @@
-"""The catalogue: one row a dataset, in SQLite or any database SQLAlchemy speaks to.
+"""The catalogue: one row a dataset, in SQLite, PostgreSQL, or any database SQLAlchemy speaks to.
 
 Nothing is only here: every row can be made again from its dataset (indexing).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.contract.record import Tier
+from agent.clock import utc
 from agent.errors import Retryable
-from agent.facility.refusal import Refusal, Unknown
+from agent.facility import search
+from agent.facility.refusal import Unknown
+from agent.facility.search import Entry, Page, Query
+from agent.facility.tables import datasets, open_engine, qc, quarantine
 
-log = logging.getLogger(__name__)
-
-SCHEMA = 1
-_tables = sa.MetaData()
-_meta = sa.Table("catalogue", _tables, sa.Column("schema", sa.Integer, primary_key=True))
-_rows = sa.Table(
-    "datasets",
-    _tables,
-    sa.Column("dataset", sa.String, primary_key=True),
-    sa.Column("id", sa.String, nullable=False, index=True),
-    sa.Column("site", sa.String, nullable=False),
-    sa.Column("instrument", sa.String, nullable=False),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("started_ns", sa.BigInteger, nullable=False),
-    sa.Column("started_at", sa.String),
-    sa.Column("finished_at", sa.String),
-    sa.Column("finish_reason", sa.String),
-    sa.Column("frames", sa.BigInteger),
-    sa.Column("frames_planned", sa.BigInteger),
-    sa.Column("files", sa.Integer, nullable=False),
-    sa.Column("bytes", sa.BigInteger),
-    sa.Column("user", sa.String),
-    sa.Column("project", sa.String),
-    sa.Column("sample", sa.String),
-    sa.Column("objective", sa.String),
-    sa.Column("channels", sa.JSON, nullable=False),
-    sa.Column("completeness", sa.JSON, nullable=False),
-    sa.Column("problem", sa.String),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Index("newest", "started_ns", "dataset"),
-    sa.Index("newest_of_instrument", "site", "instrument", "started_ns", "dataset"),
-)
+_MAX_POINTS = 5000
 
 
-class Entry(BaseModel):
-    """A dataset as the catalogue lists it; None is unknown."""
-
+class _Row(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    dataset: str
-    id: str
-    site: str
-    instrument: str
-    name: str
-    started_ns: int
-    started_at: str | None = None
-    finished_at: str | None = None
-    finish_reason: str | None = None
-    frames: int | None = None
-    frames_planned: int | None = None
-    files: int
-    bytes: int | None = None
-    user: str | None = None
-    project: str | None = None
-    sample: str | None = None
-    objective: str | None = None
-    channels: list[str] = []
-    completeness: dict[str, Tier] = {}
-    problem: str | None = None
-    """Why the record could not be read, or what contradicts the place where the dataset lies."""
+
+_Known = TypeVar("_Known", bound=_Row)
 
 
-class Page(BaseModel):
-    """Entries, newest first; `next` is the cursor of the page after, None on the last."""
-
-    items: list[Entry]
-    next: str | None = None
-
-
-class InstrumentCount(BaseModel):
+class InstrumentCount(_Row):
     """How much of an instrument lies here."""
 
     site: str
@@ -100,84 +41,199 @@ class InstrumentCount(BaseModel):
     last_ns: int
 
 
-class Query(BaseModel):
-    """What to look for; times in UTC ns, `instrument` with or without `site/`, `q` words that all occur."""
+class Quarantined(_Row):
+    """A dataset that is not what its manifest says; `stored`: it was committed, or found in the store."""
 
-    instrument: str | None = None
-    q: str = ""
-    since_ns: int | None = None
-    until_ns: int | None = None
-    limit: int = 50
-    cursor: str | None = None
+    dataset: str
+    site: str
+    instrument: str
+    reason: str
+    since: str
+    stored: bool
+
+
+class Measurement(_Row):
+    """A quality-control result; `low` and `high` are its 95 % interval."""
+
+    site: str
+    instrument: str
+    metric: str
+    measured_at: str
+    value: float
+    unit: str | None = None
+    low: float | None = None
+    high: float | None = None
+    bound: float | None = None
+    sense: str | None = None
+    """`at most` or `at least`: what `bound` means."""
+    status: str = "none"
+    kind: str | None = None
+
+
+class Usage(_Row):
+    """What an instrument delivered in a month (`YYYY-MM`, UTC); `seconds` of acquisition, as far as known."""
+
+    site: str
+    instrument: str
+    month: str
+    datasets: int
+    bytes: int
+    frames: int
+    seconds: float
 
 
 class Catalogue:
     """The rows of one facility. Raises Retryable when the database cannot be used right now."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _open(url)
+        self._engine = open_engine(url)
         self.changes = 0
         """Rises with every row written here, so that a view knows when to ask again."""
 
-    def put(self, entry: Entry, text: str = "") -> None:
-        """Add or replace the row of a dataset; `text` is what a search finds beside the names."""
-        found = [entry.dataset, entry.name, entry.id, *entry.channels, text]
-        found += [word for word in (entry.user, entry.project, entry.sample, entry.objective) if word]
-        row = entry.model_dump() | {"text": " ".join(found).lower()}
+    def put(self, entry: Entry, text: str = "", measured: Iterable[Measurement] = ()) -> None:
+        """Add or replace the row of a dataset; `text` is what a search finds beside the names.
+
+        `measured`: the results that its record names; those that are known already change nothing.
+        """
+        row = _clean(entry.model_dump() | _keys(entry, text) | _spent(entry))
         with self._told(), self._engine.begin() as db:
-            db.execute(_rows.delete().where(_rows.c.dataset == entry.dataset))
-            db.execute(_rows.insert().values(row))
+            db.execute(self._upsert(datasets, ("dataset",), row), row)
+            self._measure(db, measured)
         self.changes += 1
 
     def remove(self, dataset: str) -> None:
+        """Forget a dataset, and that it was in quarantine."""
         with self._told(), self._engine.begin() as db:
-            db.execute(_rows.delete().where(_rows.c.dataset == dataset))
+            db.execute(datasets.delete().where(datasets.c.dataset == dataset))
+            db.execute(quarantine.delete().where(quarantine.c.dataset == dataset))
         self.changes += 1
 
     def datasets(self) -> set[str]:
         """Every dataset that has a row."""
         with self._told(), self._engine.connect() as db:
-            return set(db.execute(sa.select(_rows.c.dataset)).scalars())
+            return set(db.execute(sa.select(datasets.c.dataset)).scalars())
 
     def find(self, query: Query) -> Page:
         """One page of a search. Raises Refusal for a cursor that this catalogue never gave."""
-        wanted = sa.select(_rows).where(*_conditions(query)).order_by(_rows.c.started_ns.desc(), _rows.c.dataset.desc())
         with self._told(), self._engine.connect() as db:
-            found = [_entry(row) for row in db.execute(wanted.limit(query.limit + 1)).mappings()]
-        items = found[: query.limit]
-        return Page(items=items, next=_cursor(items[-1]) if len(found) > query.limit else None)
+            found = [search.entry(row) for row in db.execute(search.select(query)).mappings()]
+        return search.page(found, query)
 
     def get(self, acquisition_id: str) -> Entry:
         """The newest dataset of an acquisition. Raises Unknown."""
-        return self._one(_rows.c.id == acquisition_id, acquisition_id)
+        return self._one(datasets.c.id == acquisition_id, acquisition_id)
 
     def at(self, dataset: str) -> Entry:
         """The row of a dataset. Raises Unknown."""
-        return self._one(_rows.c.dataset == dataset, dataset)
+        return self._one(datasets.c.dataset == dataset, dataset)
 
     def instruments(self) -> list[InstrumentCount]:
         """Every instrument with its totals, by name."""
-        columns = (_rows.c.site, _rows.c.instrument)
+        columns = (datasets.c.site, datasets.c.instrument)
         totals = sa.select(
             *columns,
             sa.func.count().label("datasets"),
-            sa.func.coalesce(sa.func.sum(_rows.c.bytes), 0).label("bytes"),
-            sa.func.max(_rows.c.started_ns).label("last_ns"),
+            _total(datasets.c.bytes, "bytes"),
+            sa.func.max(datasets.c.started_ns).label("last_ns"),
         )
-        with self._told(), self._engine.connect() as db:
-            rows = db.execute(totals.group_by(*columns).order_by(*columns)).mappings()
-            return [InstrumentCount.model_validate(dict(row)) for row in rows]
+        return self._rows(InstrumentCount, totals.group_by(*columns).order_by(*columns))
+
+    def usage(self, instrument: str | None = None) -> list[Usage]:
+        """Totals by instrument and month, the newest month first."""
+        columns = (datasets.c.site, datasets.c.instrument, datasets.c.month)
+        totals = sa.select(
+            *columns,
+            sa.func.count().label("datasets"),
+            _total(datasets.c.bytes, "bytes"),
+            _total(datasets.c.frames, "frames"),
+            _total(datasets.c.seconds, "seconds"),
+        ).where(datasets.c.month != "", *_of(datasets, instrument))
+        ordered = totals.group_by(*columns).order_by(datasets.c.month.desc(), *columns[:2])
+        return self._rows(Usage, ordered)
+
+    # Quality control
+
+    def measure(self, measured: Iterable[Measurement]) -> None:
+        """Keep results; those that are known already change nothing."""
+        with self._told(), self._engine.begin() as db:
+            self._measure(db, measured)
+
+    def trend(self, instrument: str | None = None, metric: str | None = None) -> list[Measurement]:
+        """Results by instrument, metric and time, the oldest first; the newest 5000 of them."""
+        wanted = sa.select(qc).where(*_of(qc, instrument), *([qc.c.metric == metric] if metric else []))
+        newest = self._rows(Measurement, wanted.order_by(qc.c.measured_at.desc()).limit(_MAX_POINTS))
+        return sorted(newest, key=lambda one: (one.site, one.instrument, one.metric, one.measured_at))
+
+    # Quarantine
+
+    def isolate(self, one: Quarantined) -> None:
+        """List a dataset as quarantined; it is found by no search any more."""
+        row = _clean(one.model_dump())
+        with self._told(), self._engine.begin() as db:
+            db.execute(self._upsert(quarantine, ("dataset",), row), row)
+        self.changes += 1
+
+    def release(self, dataset: str) -> bool:
+        """End the quarantine of a dataset; False where there was none."""
+        with self._told(), self._engine.begin() as db:
+            ended = db.execute(quarantine.delete().where(quarantine.c.dataset == dataset)).rowcount
+        self.changes += 1
+        return bool(ended)
+
+    def quarantined(self, dataset: str | None = None) -> list[Quarantined]:
+        """What is in quarantine, the newest first."""
+        wanted = sa.select(quarantine).order_by(quarantine.c.since.desc(), quarantine.c.dataset)
+        return self._rows(Quarantined, wanted.where(quarantine.c.dataset == dataset) if dataset else wanted)
+
+    def checked(self, dataset: str, at_ns: int) -> None:
+        """The bytes of a dataset were compared with its manifest."""
+        with self._told(), self._engine.begin() as db:
+            db.execute(datasets.update().where(datasets.c.dataset == dataset).values(checked_ns=at_ns))
+
+    def unchecked(self, before_ns: int) -> str | None:
+        """A dataset whose bytes were never compared with its manifest, or not since; the longest ago."""
+        age = sa.func.coalesce(datasets.c.checked_ns, 0)
+        never = datasets.c.checked_ns.is_(None)
+        for wanted in (never, age < before_ns):
+            statement = sa.select(datasets.c.dataset).where(wanted).order_by(datasets.c.checked_ns).limit(1)
+            with self._told(), self._engine.connect() as db:
+                found = db.execute(statement).scalar()
+            if found is not None:
+                return str(found)
+        return None
 
     def close(self) -> None:
         self._engine.dispose()
 
     def _one(self, condition: sa.ColumnElement[bool], what: str) -> Entry:
-        wanted = sa.select(_rows).where(condition).order_by(_rows.c.started_ns.desc()).limit(1)
+        if "\0" in what:
+            raise Unknown("not in the catalogue")
+        wanted = sa.select(datasets).where(condition).order_by(datasets.c.started_ns.desc()).limit(1)
         with self._told(), self._engine.connect() as db:
             row = db.execute(wanted).mappings().first()
         if row is None:
             raise Unknown(f"not in the catalogue: {what}")
-        return _entry(row)
+        return search.entry(row)
+
+    def _rows(self, model: type[_Known], statement: sa.Select[Any]) -> list[_Known]:
+        with self._told(), self._engine.connect() as db:
+            return [model.model_validate(dict(row)) for row in db.execute(statement).mappings()]
+
+    def _measure(self, db: sa.Connection, measured: Iterable[Measurement]) -> None:
+        rows = [_clean(one.model_dump()) for one in measured]
+        if rows:
+            keys = ("site", "instrument", "metric", "measured_at")
+            db.execute(self._insert(qc).on_conflict_do_nothing(index_elements=keys), rows)
+
+    def _upsert(self, table: sa.Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> sa.Insert:
+        """Two replicas may write the same row at the same time."""
+        insert: Any = self._insert(table)
+        fresh = {name: insert.excluded[name] for name in row if name not in keys}
+        statement: sa.Insert = insert.on_conflict_do_update(index_elements=keys, set_=fresh)
+        return statement
+
+    def _insert(self, table: sa.Table) -> Any:
+        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -187,74 +243,55 @@ class Catalogue:
             raise Retryable(f"the catalogue cannot be used: {error}".splitlines()[0]) from error
 
 
-def _open(url: str) -> sa.Engine:
-    """An engine with tables of this version; a SQLite file that is damaged is set aside and begun anew."""
-    try:
-        return _prepare(url)
-    except sa.exc.DatabaseError as error:
-        path = sa.make_url(url).database
-        if not url.startswith("sqlite") or not path or not Path(path).is_file():
-            raise Retryable(f"the catalogue cannot be opened: {error}".splitlines()[0]) from error
-        log.error("the catalogue %s is damaged: set aside, and made again from the datasets", path)
-        for end in ("", "-wal", "-shm"):
-            side = Path(path + end)
-            if side.exists():
-                side.replace(f"{path}.damaged{end}")
-        return _prepare(url)
+def _of(table: sa.Table, instrument: str | None) -> list[sa.ColumnElement[bool]]:
+    if not instrument:
+        return []
+    site, _, name = instrument.rpartition("/")
+    return [table.c.instrument == name, *([table.c.site == site] if site else [])]
 
 
-def _prepare(url: str) -> sa.Engine:
-    engine = sa.create_engine(url)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _tune)
-    try:
-        with engine.begin() as db:
-            _meta.create(db, checkfirst=True)
-            if db.execute(sa.select(_meta.c.schema)).scalars().all() != [SCHEMA]:
-                _tables.drop_all(db)
-                _tables.create_all(db)
-                db.execute(_meta.insert().values(schema=SCHEMA))
-            _tables.create_all(db)
-    except sa.exc.DatabaseError:
-        engine.dispose()
-        raise
-    return engine
+def _total(column: sa.ColumnElement[Any], name: str) -> sa.Label[Any]:
+    return sa.func.coalesce(sa.func.sum(column), 0).label(name)
 
 
-def _tune(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
-        connection.execute(f"PRAGMA {pragma}").close()
+def _keys(entry: Entry, text: str) -> dict[str, Any]:
+    """The columns that a search compares with."""
+    found = [entry.dataset, entry.name, entry.id, *entry.channels, text]
+    found += [word for word in (entry.user, entry.project, entry.sample, entry.objective) if word]
+    full = [name for name, tier in entry.completeness.items() if tier.required and tier.filled >= tier.required]
+    single = {f"{name}_key": (getattr(entry, name) or "").lower() for name in _SINGLE}
+    return single | {
+        "text": " ".join(found).lower(),
+        "channel_key": "\n".join(entry.channels).lower(),
+        "full_key": "".join(f"\n{name.lower()}\n" for name in full),
+    }
 
 
-def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
-    if query.instrument:
-        site, _, instrument = query.instrument.rpartition("/")
-        yield _rows.c.instrument == instrument
-        if site:
-            yield _rows.c.site == site
-    for word in query.q.lower().split():
-        yield _rows.c.text.contains(word, autoescape=True)
-    if query.since_ns is not None:
-        yield _rows.c.started_ns >= query.since_ns
-    if query.until_ns is not None:
-        yield _rows.c.started_ns < query.until_ns
-    if query.cursor:
-        yield sa.tuple_(_rows.c.started_ns, _rows.c.dataset) < sa.tuple_(*map(sa.literal, _position(query.cursor)))
+_SINGLE = ("user", "project", "sample", "objective")
 
 
-def _cursor(last: Entry) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last.started_ns, last.dataset]).encode()).decode().rstrip("=")
+def _spent(entry: Entry) -> dict[str, Any]:
+    """The month of a dataset and how long it took."""
+    seconds = None
+    if entry.started_at and entry.finished_at:
+        try:
+            ended, began = map(datetime.fromisoformat, (entry.finished_at, entry.started_at))
+            seconds = max(0.0, (ended - began).total_seconds())
+        except (ValueError, TypeError):
+            seconds = None  # A record may say anything.
+    return {"seconds": seconds, "month": f"{utc(entry.started_ns):%Y-%m}" if entry.started_ns > 0 else ""}
 
 
-def _position(cursor: str) -> tuple[int, str]:
-    try:
-        started, dataset = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError, TypeError):
-        raise Refusal("this cursor is not one of ours: begin with the first page") from None
-    if not isinstance(started, int) or not isinstance(dataset, str) or abs(started) >= 1 << 63:
-        raise Refusal("this cursor is not one of ours: begin with the first page")
-    return started, dataset
+def _clean(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what a database refuses: NUL and halves of surrogate pairs in a text, numbers of more than 64 bits."""
+    return {name: _clean_value(value) for name, value in row.items()}
 
 
-def _entry(row: sa.RowMapping) -> Entry:
-    return Entry.model_validate({key: value for key, value in row.items() if key != "text"})
+def _clean_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_clean_value(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean_value(key): _clean_value(one) for key, one in value.items()}
+    return None if isinstance(value, int) and abs(value) >= 1 << 63 else value

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from agent.clock import Clock, SystemClock
 from agent.contract.event import AcquisitionData
-from agent.facility.catalogue import Catalogue, Entry, InstrumentCount, Query
+from agent.facility.catalogue import Catalogue, InstrumentCount
 from agent.facility.live import Alert, Live, Mirror
+from agent.facility.measured import Light
+from agent.facility.search import Entry, Query
 
 _RECENT = 200
 _LAST = 3
@@ -37,6 +40,9 @@ class Microscope(BaseModel):
     bytes_left: int | None = None
     disk_free: int | None = None
     alerts: list[Alert] = []
+    lights: list[Light] = []
+    events_missing: int = 0
+    """Events that are known to have got lost so far; they are asked for again."""
     datasets: int = 0
     bytes: int = 0
     last: list[Entry] = []
@@ -68,6 +74,7 @@ class FleetView:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._asked: tuple[int, float] | None = None
+        self.missing: Callable[[], Mapping[str, int]] = dict
         self._counts: dict[str, InstrumentCount] = {}
         self._recent: list[Entry] = []
 
@@ -81,11 +88,16 @@ class FleetView:
         for entry in recent:
             last.setdefault(f"{entry.site}/{entry.instrument}", []).append(entry)
         keys = sorted(live.keys() | counts.keys())
-        scopes = [_microscope(key, live.get(key), counts.get(key), last.get(key, [])[:_LAST]) for key in keys]
+        missing = self.missing()
+        scopes = [
+            _microscope(key, live.get(key), counts.get(key), last.get(key, [])[:_LAST], missing.get(key, 0))
+            for key in keys
+        ]
         return Fleet(broker=self._mirror.connected, microscopes=scopes, recent=recent[:20])
 
     def _refresh(self) -> None:
-        changes, at = self._catalogue.changes, self._clock.monotonic()
+        # Another replica may have taken the dataset that an instrument announces.
+        changes, at = self._catalogue.changes + self._mirror.deliveries, self._clock.monotonic()
         if self._asked and self._asked[0] == changes and at - self._asked[1] < _FRESH_S:
             return
         self._counts = {f"{row.site}/{row.instrument}": row for row in self._catalogue.instruments()}
@@ -93,7 +105,9 @@ class FleetView:
         self._asked = (changes, at)
 
 
-def _microscope(key: str, live: Live | None, count: InstrumentCount | None, last: list[Entry]) -> Microscope:
+def _microscope(
+    key: str, live: Live | None, count: InstrumentCount | None, last: list[Entry], missing: int
+) -> Microscope:
     site, _, instrument = key.partition("/")
     live = live or Live(site=site, instrument=instrument)
     status, progress = live.status, live.progress
@@ -115,6 +129,8 @@ def _microscope(key: str, live: Live | None, count: InstrumentCount | None, last
         bytes_left=progress.bytes_left if progress else None,
         disk_free=progress.disk_free if progress else None,
         alerts=list(live.alerts.values()),
+        lights=list(live.lights.values()),
+        events_missing=missing,
         datasets=count.datasets if count else 0,
         bytes=count.bytes if count else 0,
         last=last,

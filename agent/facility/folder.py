@@ -1,19 +1,22 @@
-"""Storage in a folder: `.incoming` (uploads), `.staging` (datasets to come), `datasets` (the truth)."""
+"""Storage in a folder: the datasets (the truth); beside them uploads, datasets to come, and notes."""
 
 from __future__ import annotations
 
 import shutil
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
 
 from agent.clock import Clock, SystemClock
 from agent.contract.layout import MANIFEST, check_member
 from agent.contract.manifest import parse, render
 from agent.contract.upload import CommitAnswer
-from agent.errors import NoSpace
-from agent.facility.durable import disk_full_told, sha256_of
+from agent.errors import NoSpace, Rejected
+from agent.facility.comparing import EMPTY_SHA256, compare
+from agent.facility.durable import disk_full_told, sha256_of, write_atomic
 from agent.facility.incoming import FolderReception, Incoming
 from agent.facility.naming import check_dataset
 from agent.facility.refusal import Conflict, Refusal, Unknown
@@ -22,17 +25,42 @@ from agent.facility.staging import Staging, walk
 from agent.facility.storage import Reception, Upload
 
 _DAY_NS = 86_400 * 10**9
+_BLOCK = 1 << 20
+
+
+class FolderFile:
+    """See Stored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = path.stat().st_size
+
+    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        left = (self.size if end is None else min(end, self.size)) - start
+        with self._path.open("rb") as file:
+            file.seek(start)
+            while left > 0 and (block := file.read(min(_BLOCK, left))):
+                left -= len(block)
+                yield block
+
+    def all(self, limit: int = 1 << 28) -> bytes:
+        if self.size > limit:
+            raise Refusal(f"{self._path.name} is larger than {limit} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return self._path.read_bytes()
 
 
 class FolderStorage:
     """See Storage. All folders lie on one file system, so that a rename is a commit."""
 
+    lends_in_place = True
+
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        data = settings.data_dir
+        data = settings.private
         self._clock = clock or SystemClock()
         self._age_ns = int(settings.expire_days * _DAY_NS)
         self._reserve = settings.min_free_bytes
-        self._datasets = data / "datasets"
+        self._datasets = settings.datasets
+        self._notes = data / ".notes"
         self._datasets.mkdir(parents=True, exist_ok=True)
         self._incoming = Incoming(data / ".incoming")
         self._staging = Staging(data / ".staging")
@@ -49,7 +77,7 @@ class FolderStorage:
             raise NoSpace("the facility's disk is full: free space there, the agent keeps the data")
         upload = self._incoming.create(owner, dataset, path, length)
         if length == 0:
-            return self.accept(self.receive(upload), bytes.fromhex(_EMPTY))
+            return self.accept(self.receive(upload), bytes.fromhex(EMPTY_SHA256))
         return upload
 
     def upload(self, upload_id: str) -> Upload:
@@ -84,8 +112,8 @@ class FolderStorage:
             raise Refusal("the manifest names no file: deliver the dataset again")
         with self._lock(dataset):
             if self.is_committed(dataset):
-                return _compare(dataset, wanted, self.manifest(dataset), strict=True)
-            answer = _compare(dataset, wanted, self._staging.hashes(dataset))
+                return compare(dataset, wanted, self.manifest(dataset), strict=True)
+            answer = compare(dataset, wanted, self._staging.hashes(dataset))
             if answer.verified:
                 root = self._datasets
                 self._staging.publish(dataset, render(wanted), answer.unlisted, root / dataset, root)
@@ -96,7 +124,7 @@ class FolderStorage:
         if self.is_committed(dataset):
             files = walk(self._datasets / dataset)
             held = {path: sha256_of(file) for path, file in files if path != MANIFEST}
-            return _compare(dataset, self.manifest(dataset), held)
+            return compare(dataset, self.manifest(dataset), held)
         if not self._staging.holds(dataset):
             raise Unknown(f"no such dataset: {dataset}")
         with self._lock(dataset):
@@ -107,7 +135,9 @@ class FolderStorage:
 
     def datasets(self) -> Iterator[str]:
         for manifest in self._datasets.glob(f"*/*/*/*/*/*/{MANIFEST}"):
-            yield manifest.parent.relative_to(self._datasets).as_posix()
+            # What was laid here by hand may have any name.
+            with suppress(Rejected):
+                yield check_dataset(manifest.parent.relative_to(self._datasets).as_posix())
 
     def manifest(self, dataset: str) -> dict[str, str]:
         try:
@@ -115,14 +145,34 @@ class FolderStorage:
         except (FileNotFoundError, NotADirectoryError):
             raise Unknown(f"no such dataset: {dataset}") from None
 
-    def file(self, dataset: str, path: str) -> Path:
-        root = self._datasets / check_dataset(dataset)
-        file = root / check_member(path)
-        # Resolved, so that a link that somebody laid into the folder leads nowhere.
-        inside = file.resolve().is_relative_to(root.resolve())
-        if not inside or not self.is_committed(dataset) or not file.is_file():
-            raise Unknown(f"no such file: {dataset}/{path}")
-        return file
+    def open(self, dataset: str, path: str) -> FolderFile:
+        return FolderFile(self._file(dataset, path))
+
+    @contextmanager
+    def lend(self, dataset: str, paths: Iterable[str]) -> Iterator[Path]:
+        for path in paths:
+            self._file(dataset, path)
+        yield self._datasets / dataset
+
+    def note(self, name: str) -> bytes | None:
+        try:
+            return self._note(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def keep_note(self, name: str, text: bytes) -> None:
+        with disk_full_told():
+            self._note(name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._note(name), text)
+
+    def drop_note(self, name: str) -> None:
+        self._note(name).unlink(missing_ok=True)
+
+    def notes(self, folder: str) -> Iterator[str]:
+        for name, _ in walk(self._note(folder)):
+            # A draft that a crash left is none.
+            if not PurePosixPath(name).name.startswith("."):
+                yield f"{folder}/{name}"
 
     def expire(self) -> int:
         limit = self._clock.now_ns() - self._age_ns
@@ -138,6 +188,18 @@ class FolderStorage:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._datasets).free
 
+    def _file(self, dataset: str, path: str) -> Path:
+        root = self._datasets / check_dataset(dataset)
+        file = root / check_member(path)
+        # Resolved, so that a link that somebody laid into the folder leads nowhere.
+        inside = file.resolve().is_relative_to(root.resolve())
+        if not inside or not self.is_committed(dataset) or not file.is_file():
+            raise Unknown(f"no such file: {dataset}/{path}")
+        return file
+
+    def _note(self, name: str) -> Path:
+        return self._notes / check_member(name)
+
     def _tidy(self, dataset: str) -> None:
         """Forget what brought a dataset that is committed now."""
         for upload_id in self._staging.uploads(dataset) | self._incoming.of(dataset):
@@ -150,18 +212,3 @@ class FolderStorage:
 
     def _lock(self, dataset: str) -> threading.Lock:
         return self._locks[zlib.crc32(dataset.encode()) % len(self._locks)]
-
-
-_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-
-def _compare(dataset: str, wanted: Mapping[str, str], held: Mapping[str, str], *, strict: bool = False) -> CommitAnswer:
-    """`strict`: more files than the manifest names are a difference too."""
-    missing = sorted(wanted.keys() - held.keys())
-    different = sorted(path for path in wanted.keys() & held.keys() if wanted[path] != held[path])
-    unlisted = sorted(held.keys() - wanted.keys())
-    verified = not missing and not different and not (strict and unlisted)
-    files = {path: held[path] for path in sorted(held) if not verified or path in wanted}
-    return CommitAnswer(
-        dataset=dataset, verified=verified, files=files, missing=missing, different=different, unlisted=unlisted
-    )

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from agent.contract.upload import CHECKSUM_MISMATCH
 from agent.facility.durable import begin_writing, disk_full_told, sha256_of, write_atomic
-from agent.facility.refusal import Conflict, Unknown, WrongChecksum
+from agent.facility.refusal import Conflict, Refusal, Unknown
 from agent.facility.storage import Upload
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class FolderReception:
             if self._file.closed:
                 raise Conflict("the chunk was given up: ask for the offset and send again")
             if self._chunk.digest() != sha256:
-                raise WrongChecksum("the chunk does not match its checksum and was discarded: send it again")
+                raise Refusal(
+                    "the chunk does not match its checksum and was discarded: send it again", CHECKSUM_MISMATCH
+                )
             if self.size == self.upload.left:
                 os.fsync(self._file.fileno())
             else:
@@ -137,7 +140,7 @@ class Incoming:
         return FolderReception(upload, self.part(upload), whole.copy() if whole and offset == upload.offset else None)
 
     def advance(self, reception: FolderReception, sha256: bytes) -> Upload:
-        """Count a checked chunk; `sha256` of the answer is set once the file is whole. Raises WrongChecksum."""
+        """Count a checked chunk; `sha256` of the answer is set once the file is whole. Raises Refusal."""
         whole = reception.seal(sha256)
         upload = reception.upload
         offset = upload.offset + reception.size

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from agent.clock import iso
 from agent.contract.layout import RECORD
-from agent.contract.record import Captured, Record
-from agent.facility.catalogue import Catalogue, Entry
+from agent.contract.record import Captured, Metric, Record, Tier
+from agent.errors import Rejected
+from agent.facility.catalogue import Catalogue, Measurement
 from agent.facility.refusal import Unknown
+from agent.facility.search import Entry, QcStatus
 from agent.facility.storage import Storage
 
 log = logging.getLogger(__name__)
 
 _MAX_TEXT = 8000
+_WORST: tuple[QcStatus, ...] = ("fail", "overdue", "pass")
 
 
 def index(catalogue: Catalogue, storage: Storage, dataset: str) -> None:
-    """Write the row of a dataset. Raises Retryable, Unknown."""
+    """Write the row of a dataset. Raises Retryable, Unknown, Damaged for a manifest that cannot be read."""
     files = len(storage.manifest(dataset))
     try:
         record = read_record(storage, dataset)
@@ -30,7 +35,8 @@ def index(catalogue: Catalogue, storage: Storage, dataset: str) -> None:
         where = ".".join(str(level) for level in error.errors(include_url=False)[0]["loc"]) or "the whole"
         catalogue.put(_bare(dataset, files, f"{RECORD} cannot be read: {where}"))
     else:
-        catalogue.put(_entry(dataset, files, record), _text(record))
+        entry = _entry(dataset, files, record)
+        catalogue.put(entry, _text(record), _measured(entry, record))
 
 
 def reconcile(catalogue: Catalogue, storage: Storage, every: bool = False) -> int:
@@ -40,13 +46,22 @@ def reconcile(catalogue: Catalogue, storage: Storage, every: bool = False) -> in
         catalogue.remove(dataset)
     fresh = held if every else held - listed
     for dataset in fresh:
-        index(catalogue, storage, dataset)
+        _try_index(catalogue, storage, dataset)
     return len(fresh) + len(listed - held)
+
+
+def _try_index(catalogue: Catalogue, storage: Storage, dataset: str) -> None:
+    """One dataset that nobody can read must not keep the others out; the check of its bytes tells why."""
+    try:
+        index(catalogue, storage, dataset)
+    except Rejected as error:
+        log.warning("%s cannot be read: %s", dataset, error)
+        catalogue.put(_bare(dataset, 0, str(error)))
 
 
 def read_record(storage: Storage, dataset: str) -> Record:
     """The record of a committed dataset. Raises Unknown, ValidationError."""
-    return Record.model_validate_json(storage.file(dataset, RECORD).read_bytes())
+    return Record.model_validate_json(storage.open(dataset, RECORD).all())
 
 
 def _entry(dataset: str, files: int, record: Record) -> Entry:
@@ -70,6 +85,8 @@ def _entry(dataset: str, files: int, record: Record) -> Entry:
             "objective": (objective.label or _word(objective.attributes.get("Model"))) if objective else None,
             "channels": [channel.name for channel in record.channels],
             "completeness": record.completeness,
+            "complete": _percent(list(record.completeness.values())),
+            "qc": _worst(list(record.calibration.metrics.values())),
             "problem": f"its record names {'/'.join(said)}" if said != placed else None,
         }
     )
@@ -78,6 +95,42 @@ def _entry(dataset: str, files: int, record: Record) -> Entry:
 def _is_objective(kind: str, component: str, record: Record) -> bool:
     in_use = record.hardware.in_use
     return kind == "Objective" and (not in_use or component in in_use)
+
+
+def _percent(tiers: list[Tier]) -> int | None:
+    required = sum(max(0, tier.required) for tier in tiers)
+    filled = sum(max(0, min(tier.filled, tier.required)) for tier in tiers)
+    return 100 * filled // required if required else None
+
+
+def _worst(metrics: list[Metric]) -> QcStatus:
+    found = {metric.status for metric in metrics}
+    return next((status for status in _WORST if status in found), "none")
+
+
+def _measured(entry: Entry, record: Record) -> Iterator[Measurement]:
+    for name, metric in record.calibration.metrics.items():
+        if metric.value is None or not metric.measured_at or not math.isfinite(metric.value):
+            continue
+        yield Measurement(
+            site=entry.site,
+            instrument=entry.instrument,
+            metric=name,
+            measured_at=metric.measured_at,
+            value=metric.value,
+            unit=metric.unit,
+            low=_finite(metric.low),
+            high=_finite(metric.high),
+            bound=_finite(metric.limit),
+            sense=metric.limit_sense,
+            # Overdue is said of a dataset, not of the measurement.
+            status="pass" if metric.status == "overdue" else metric.status,
+            kind=metric.kind,
+        )
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _bare(dataset: str, files: int, problem: str | None) -> Entry:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from agent.facility.refusal import Conflict, Refusal, Stalled, TooLarge
+from agent.facility.refusal import Conflict, Refusal
 from agent.facility.storage import Reception
 
 _BLOCK = 1 << 20
@@ -47,7 +48,9 @@ class Lease:
     def loss(self) -> Refusal:
         if self._taken:
             return Conflict("another request took this upload over: ask for the offset")
-        return Stalled(f"nothing arrived for {self._stall_s:g} s: ask for the offset and send again")
+        return Refusal(
+            f"nothing arrived for {self._stall_s:g} s: ask for the offset and send again", HTTPStatus.REQUEST_TIMEOUT
+        )
 
 
 class _Turn:
@@ -65,7 +68,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, upload_id: str, stall_s: float) -> AsyncIterator[Lease]:
-        """The lease of an upload, taken from a request that still waits for bytes. Raises Stalled, Conflict."""
+        """The lease of an upload, taken from a request that still waits for bytes. Raises Refusal, Conflict."""
         turn = self._turns.setdefault(upload_id, _Turn())
         if turn.lease:
             turn.lease.give_up()
@@ -88,7 +91,7 @@ class Turns:
 
 
 async def pump(request: Request, reception: Reception, limit: int, lease: Lease) -> None:
-    """Write a body of at most `limit` bytes; one block is written while the next arrives. Raises TooLarge, NoSpace."""
+    """Write a body of at most `limit` bytes; one block is written while the next arrives. Raises Refusal, NoSpace."""
     pieces: list[bytes] = []
     held = total = 0
     writing: asyncio.Task[None] | None = None
@@ -97,7 +100,7 @@ async def pump(request: Request, reception: Reception, limit: int, lease: Lease)
             lease.alive()
             total += len(piece)
             if total > limit:
-                raise TooLarge("the body is longer than the rest of the file")
+                raise Refusal("the body is longer than the rest of the file", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             pieces.append(piece)
             held += len(piece)
             if held >= _BLOCK:

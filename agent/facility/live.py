@@ -11,13 +11,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.clock import Clock, SystemClock
-from agent.contract.event import MAX_PAYLOAD, AcquisitionData, Progress, StatusData
+from agent.contract.event import MAX_PAYLOAD, AcquisitionData, CalibrationData, Progress, StatusData
 from agent.contract.ids import is_slug
+from agent.facility.catalogue import Measurement
+from agent.facility.measured import Light, measurements
 
 log = logging.getLogger(__name__)
 
 _MAX_INSTRUMENTS = 2000
 _MAX_ALERTS = 50
+_MAX_LIGHTS = 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -48,6 +51,8 @@ class Live(BaseModel):
     last_event: str | None = None
     last_event_at: str | None = None
     alerts: dict[str, Alert] = {}
+    lights: dict[str, Light] = {}
+    """Quality control by kind."""
 
     @property
     def key(self) -> str:
@@ -64,6 +69,9 @@ class Mirror:
         self._live: dict[str, Live] = {}
         self._connected: bool | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_measured: Callable[[list[Measurement]], None] = lambda found: None
+        self.deliveries = 0
+        """Rises with every delivery that an instrument announced, to this or to another replica."""
 
     @property
     def connected(self) -> bool | None:
@@ -78,6 +86,13 @@ class Mirror:
         """By `site/instrument`, a snapshot."""
         with self._lock:
             return dict(sorted(self._live.items()))
+
+    def is_acquiring(self, key: str) -> bool:
+        """Does `site/instrument` acquire now, as far as anybody said?"""
+        with self._lock:
+            live = self._live.get(key)
+        on = live is not None and (live.status is None or live.status.state != "offline")
+        return on and live is not None and live.current is not None and live.current.finished_at is None
 
     def apply(self, topic: str, payload: bytes) -> None:
         """Take one message; what is not understood is logged and left alone."""
@@ -115,7 +130,10 @@ class Mirror:
         if kind == "acquisition/current":
             data, _ = _opened(payload)
             return self._current(before, _read(AcquisitionData, data) if data else None)
+        if kind.startswith("calibration/"):
+            return self._calibrated(before, kind.removeprefix("calibration/"), payload)
         if kind.startswith("acquisition/"):
+            self.deliveries += kind == "acquisition/verified"
             _, at = _opened(payload)
             if at is not None and before.last_event_at is not None and at < before.last_event_at:
                 return {}  # sent again for somebody who missed it
@@ -125,6 +143,15 @@ class Mirror:
     def _current(self, before: Live, current: AcquisitionData | None) -> dict[str, Any]:
         same = current is not None and before.current is not None and before.current.id == current.id
         return {"current": current} if same else {"current": current, "frames_per_s": None}
+
+    def _calibrated(self, before: Live, kind: str, payload: bytes) -> dict[str, Any]:
+        kept = {known: light for known, light in before.lights.items() if known != kind}
+        data, _ = _opened(payload)
+        if data is None or not is_slug(kind) or len(kept) >= _MAX_LIGHTS:
+            return {"lights": kept}
+        said = _read(CalibrationData, data)
+        self.on_measured(measurements(before.site, before.instrument, said))
+        return {"lights": dict(sorted((kept | {kind: Light.of(kind, said)}).items()))}
 
     def _progress(self, before: Live, now: Progress) -> dict[str, Any]:
         at, rate = self._clock.monotonic(), None

@@ -8,9 +8,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from agent.facility.audit import Audit
 from agent.facility.catalogue import Catalogue
+from agent.facility.checking import Checker
 from agent.facility.fleet import FleetView
+from agent.facility.limits import Limit
 from agent.facility.live import Mirror
+from agent.facility.previews import Previews
+from agent.facility.quarantine import Quarantine
 from agent.facility.settings import Settings
 from agent.facility.storage import Storage
 from agent.facility.stream import Hub
@@ -28,6 +33,14 @@ class Parts:
     mirror: Mirror
     hub: Hub
     fleet: FleetView
+    quarantine: Quarantine
+    checker: Checker
+    previews: Previews
+    audit: Audit
+    reading: Limit
+    writing: Limit
+    failing: Limit
+    """Wrong tokens, by address."""
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Whole datasets being hashed at a time, so that uploads still find a thread."""
 

@@ -6,12 +6,16 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import Busy, Misconfigured
+from pydantic import SecretStr
+
+from agent.errors import Busy, Misconfigured, Unreachable
 from agent.facility import tokens
-from agent.facility.settings import Settings, default_tokens
+from agent.facility.audit import note_once
+from agent.facility.settings import Settings, default_audit, default_tokens
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +24,21 @@ _QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
 
 def create_token(data_dir: Path, name: str) -> str:
     """Make a token for `site/instrument` (or a reader's name); it is returned once and stored hashed. Misconfigured."""
-    return tokens.create(default_tokens(data_dir), name)
+    token = tokens.create(default_tokens(data_dir), name)
+    note_once(default_audit(data_dir), "token create", name=name)
+    return token
 
 
 def revoke_tokens(data_dir: Path, name: str) -> int:
     """Remove every token of a name, at once also for a facility that runs; how many there were."""
-    return tokens.revoke(default_tokens(data_dir), name)
+    count = tokens.revoke(default_tokens(data_dir), name)
+    note_once(default_audit(data_dir), "token revoke", name=name, count=count)
+    return count
+
+
+def list_tokens(data_dir: Path) -> list[tuple[str, str]]:
+    """Name and time of creation of every token."""
+    return tokens.names(default_tokens(data_dir))
 
 
 def serve(
@@ -43,9 +56,35 @@ def serve(
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    with _listen(settings.host, settings.port) as listener:
+    with _listen(settings.host, settings.port) as listener, _broker(settings) as settings:
         told = ready or (lambda port: log.info("facility on http://%s:%d", settings.host, port))
         FacilityServer(create_app(settings), told, stop or threading.Event()).run_on(listener)
+
+
+@contextmanager
+def _broker(settings: Settings) -> Iterator[Settings]:
+    """Our own broker where it is wanted and none is named; a facility without one still receives."""
+    if settings.broker_host or not settings.own_broker:
+        yield settings
+        return
+    from agent.facility.embedded import USER, EmbeddedBroker
+
+    broker = EmbeddedBroker(settings.data_dir, settings.host, settings.mqtt_port)
+    try:
+        broker.start()
+    except (Misconfigured, Unreachable) as error:
+        log.warning("the page shows deliveries only: %s", error)
+        yield settings
+        return
+    log.info("MQTT broker on %s:%d", broker.host, broker.port)
+    said: dict[str, object] = {"broker_host": broker.reach, "broker_port": broker.port}
+    if broker.password:
+        log.info("agents log on to it as %s with the password in %s", USER, settings.data_dir / "broker-password")
+        said |= {"broker_user": USER, "broker_password": SecretStr(broker.password)}
+    try:
+        yield settings.model_copy(update=said)
+    finally:
+        broker.stop()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,21 @@ class Upload(BaseModel):
         return self.length - self.offset
 
 
+class Stored(Protocol):
+    """A file of a committed dataset, to be read."""
+
+    @property
+    def size(self) -> int: ...
+
+    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Its bytes from `start` up to `end`, a megabyte or so at a time."""
+        ...
+
+    def all(self, limit: int = 1 << 28) -> bytes:
+        """Its bytes at once. Raises Refusal for more than `limit`."""
+        ...
+
+
 class Reception(Protocol):
     """A chunk that is arriving. Its bytes count only once `Storage.accept` found the checksum right."""
 
@@ -43,6 +59,9 @@ class Reception(Protocol):
 
 class Storage(Protocol):
     """Uploads, and the datasets they become. Every call may block; all are safe from several threads."""
+
+    lends_in_place: bool
+    """`lend` costs nothing, because the files lie on this machine."""
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         """A new upload; complete at once for an empty file. Raises Conflict, NoSpace."""
@@ -61,7 +80,7 @@ class Storage(Protocol):
         ...
 
     def accept(self, reception: Reception, sha256: bytes) -> Upload:
-        """The chunk is whole: check it, and stage the file with its last one. Raises WrongChecksum, Conflict."""
+        """The chunk is whole: check it, and stage the file with its last one. Raises Refusal, Conflict."""
         ...
 
     def remove(self, upload_id: str) -> None:
@@ -86,8 +105,28 @@ class Storage(Protocol):
         """`{path: sha256}` of a committed dataset. Raises Unknown, Damaged."""
         ...
 
-    def file(self, dataset: str, path: str) -> Path:
-        """A committed file, as a local path to read. Raises Unknown."""
+    def open(self, dataset: str, path: str) -> Stored:
+        """A file of a committed dataset, manifest included. Raises Unknown."""
+        ...
+
+    def lend(self, dataset: str, paths: Iterable[str]) -> AbstractContextManager[Path]:
+        """A folder with these files of a committed dataset, for as long as the context lasts; not to be changed."""
+        ...
+
+    def note(self, name: str) -> bytes | None:
+        """What the facility noted beside the datasets under a name; None where it noted nothing."""
+        ...
+
+    def keep_note(self, name: str, text: bytes) -> None:
+        """Note something, over what was noted under the name."""
+        ...
+
+    def drop_note(self, name: str) -> None:
+        """Forget a note; nothing happens where there is none."""
+        ...
+
+    def notes(self, folder: str) -> Iterator[str]:
+        """Names of all notes below a folder of names."""
         ...
 
     def expire(self) -> int:

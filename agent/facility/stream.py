@@ -6,8 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 
-from agent.facility.refusal import TooMany
+from agent.facility.refusal import Refusal
 
 Fragments = Callable[[int], Awaitable[Mapping[str, str]]]
 """HTML by element id, as new as a version."""
@@ -48,9 +49,9 @@ class Hub:
         rung.set()
 
     def stream(self, fragments: Fragments) -> AsyncIterator[str]:
-        """Server-Sent Events `{"id", "html"}` for each fragment that changed; everything first. Raises TooMany."""
+        """Server-Sent Events `{"id", "html"}` for each fragment that changed; everything first. Raises Refusal."""
         if self._viewers >= self._max:
-            raise TooMany(f"{self._max} live pages are open already: close one")
+            raise Refusal(f"{self._max} live pages are open already: close one", HTTPStatus.SERVICE_UNAVAILABLE)
         return self._stream(fragments)
 
     async def _stream(self, fragments: Fragments) -> AsyncIterator[str]:

@@ -81,6 +81,14 @@ def create(path: Path, name: str, clock: Clock | None = None) -> str:
     return token
 
 
+def names(path: Path) -> list[tuple[str, str]]:
+    """Name and time of creation of every token, in the order in which they were made."""
+    if not path.exists():
+        return []
+    fields = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [(words[1], words[2] if len(words) > 2 else "") for words in fields if len(words) > 1]
+
+
 def revoke(path: Path, name: str) -> int:
     """Remove all tokens of a name; how many there were."""
     if not path.exists():

@@ -6,10 +6,11 @@ import base64
 import binascii
 from collections.abc import Mapping
 from email.utils import format_datetime
+from http import HTTPStatus
 
 from agent.clock import utc
 from agent.contract.upload import SHA256_HEADER, TUS_VERSION, UPLOAD
-from agent.facility.refusal import NotTus, OtherVersion, Refusal, TooLarge
+from agent.facility.refusal import Refusal
 from agent.facility.storage import Upload
 
 RESUMABLE = {"Tus-Resumable": TUS_VERSION}
@@ -29,15 +30,18 @@ def abilities(max_size: int) -> dict[str, str]:
 
 
 def check_version(headers: Mapping[str, str]) -> None:
-    """Raises OtherVersion."""
+    """Raises Refusal."""
     if headers.get("tus-resumable") != TUS_VERSION:
-        raise OtherVersion(f"send the header 'Tus-Resumable: {TUS_VERSION}': no other version is spoken here")
+        raise Refusal(
+            f"send the header 'Tus-Resumable: {TUS_VERSION}': no other version is spoken here",
+            HTTPStatus.PRECONDITION_FAILED,
+        )
 
 
 def check_body_type(headers: Mapping[str, str]) -> None:
-    """Raises NotTus."""
+    """Raises Refusal."""
     if headers.get("content-type") != BODY_TYPE:
-        raise NotTus(f"send chunks with 'Content-Type: {BODY_TYPE}'")
+        raise Refusal(f"send chunks with 'Content-Type: {BODY_TYPE}'", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
 def number(headers: Mapping[str, str], name: str) -> int:
@@ -52,7 +56,7 @@ def metadata(headers: Mapping[str, str], max_bytes: int) -> dict[str, str]:
     """Upload-Metadata as `{key: text}`, or Refusal."""
     header = headers.get("upload-metadata", "")
     if len(header) > max_bytes:
-        raise TooLarge(f"Upload-Metadata is longer than {max_bytes} bytes")
+        raise Refusal(f"Upload-Metadata is longer than {max_bytes} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     found: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in header.split(","))):
         key, _, value = pair.partition(" ")

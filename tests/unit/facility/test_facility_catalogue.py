@@ -14,8 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from agent.errors import Busy, Misconfigured
-from agent.facility.catalogue import Catalogue, Entry, Query
+from agent.facility.catalogue import Catalogue
 from agent.facility.refusal import Refusal, Unknown
+from agent.facility.search import Entry, Query
 from agent.facility.serve import serve
 from agent.facility.settings import Settings
 

@@ -1,0 +1,146 @@
+"""What can be asked of the catalogue, and what it answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from typing import Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict
+
+from agent.contract.record import Tier
+from agent.facility.refusal import Refusal
+from agent.facility.tables import datasets, quarantine
+
+QcStatus = Literal["fail", "overdue", "pass", "none"]
+"""The worst status of any metric when the dataset was acquired; `none`: nothing was measured."""
+
+_INT64 = 1 << 63
+
+
+class Entry(BaseModel):
+    """A dataset as the catalogue lists it; None is unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    id: str
+    site: str
+    instrument: str
+    name: str
+    started_ns: int
+    started_at: str | None = None
+    finished_at: str | None = None
+    finish_reason: str | None = None
+    frames: int | None = None
+    frames_planned: int | None = None
+    files: int
+    bytes: int | None = None
+    user: str | None = None
+    project: str | None = None
+    sample: str | None = None
+    objective: str | None = None
+    channels: list[str] = []
+    completeness: dict[str, Tier] = {}
+    complete: int | None = None
+    """Percent of the required fields of all tiers that are filled."""
+    qc: QcStatus = "none"
+    problem: str | None = None
+    """Why the record could not be read, or what contradicts the place where the dataset lies."""
+
+
+class Page(BaseModel):
+    """Entries, newest first; `next` is the cursor of the page after, None on the last."""
+
+    items: list[Entry]
+    next: str | None = None
+
+
+class Query(BaseModel):
+    """What to look for; times in UTC ns, `instrument` with or without `site/`, `q` words that all occur.
+
+    `user`, `project`, `sample`, `objective` and `channel` are parts of the names, in any letter case. `complete`: at
+    least so many percent. `tier`: nothing required of that tier is missing. What is in quarantine is never found.
+    """
+
+    instrument: str | None = None
+    q: str = ""
+    since_ns: int | None = None
+    until_ns: int | None = None
+    user: str | None = None
+    project: str | None = None
+    sample: str | None = None
+    objective: str | None = None
+    channel: str | None = None
+    complete: int | None = None
+    tier: str | None = None
+    qc: QcStatus | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+def select(query: Query) -> sa.Select[tuple[object, ...]]:
+    """The statement that answers a query, with one row more than asked for, to see whether there is another page."""
+    newest = (datasets.c.started_ns.desc(), datasets.c.dataset.desc())
+    return sa.select(datasets).where(*_conditions(query)).order_by(*newest).limit(query.limit + 1)
+
+
+def page(rows: list[Entry], query: Query) -> Page:
+    """The page that the rows of `select` make."""
+    items = rows[: query.limit]
+    return Page(items=items, next=_cursor(items[-1]) if len(rows) > query.limit else None)
+
+
+def entry(row: sa.RowMapping) -> Entry:
+    """The entry of a row; columns that only serve the search are left out."""
+    return Entry.model_validate({key: row[key] for key in Entry.model_fields})
+
+
+def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
+    yield ~sa.exists().where(quarantine.c.dataset == datasets.c.dataset)
+    if query.instrument:
+        site, _, instrument = query.instrument.rpartition("/")
+        yield datasets.c.instrument == instrument
+        if site:
+            yield datasets.c.site == site
+    for word in _plain(query.q).split():
+        yield datasets.c.text.contains(word, autoescape=True)
+    for name in ("user", "project", "sample", "objective", "channel"):
+        if part := _plain(getattr(query, name) or ""):
+            yield datasets.c[f"{name}_key"].contains(part, autoescape=True)
+    if query.tier:
+        yield datasets.c.full_key.contains(f"\n{_plain(query.tier)}\n", autoescape=True)
+    if query.complete is not None:
+        yield datasets.c.complete >= query.complete
+    if query.qc:
+        yield datasets.c.qc == query.qc
+    if query.since_ns is not None:
+        yield datasets.c.started_ns >= query.since_ns
+    if query.until_ns is not None:
+        yield datasets.c.started_ns < query.until_ns
+    if query.cursor:
+        here = sa.tuple_(datasets.c.started_ns, datasets.c.dataset)
+        yield here < sa.tuple_(*map(sa.literal, _position(query.cursor)))
+
+
+def _plain(text: str) -> str:
+    """As the search columns hold it: lower case, and without NUL, which PostgreSQL refuses."""
+    return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _cursor(last: Entry) -> str:
+    return base64.urlsafe_b64encode(json.dumps([last.started_ns, last.dataset]).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    try:
+        started, dataset = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        raise Refusal("this cursor is not one of ours: begin with the first page") from None
+    good = isinstance(started, int) and isinstance(dataset, str) and "\0" not in dataset
+    if not good or isinstance(started, bool) or abs(started) >= _INT64:
+        raise Refusal("this cursor is not one of ours: begin with the first page")
+    return started, dataset
