@@ -39,6 +39,7 @@ from agent.sources.journal import JournalSource
 from agent.sources.mmlog import LogSource, default_folder
 from agent.sources.mounts import away_below
 from agent.sources.port import Source
+from agent.steps.amend import Amend
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
 from agent.steps.hooked import Hooked
@@ -177,7 +178,8 @@ class Daemon:
         release = ReleaseStep(station, Releaser(station.outbox, target, policy.grace_folder), policy)
         dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set, pace, release)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
-        return Pipeline(station, listen, candidates, Settle(station, away=away), journals, dispatch, Overdue(station))
+        settle, overdue, amend = Settle(station, away=away), Overdue(station), Amend(station)
+        return Pipeline(station, listen, candidates, settle, journals, dispatch, overdue, amend)
 
 
 def _checked(path: Path) -> list[Finding]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from agent.acquisition import Acquisition, State
 from agent.errors import Rejected, Retryable
 from agent.outbox import Entry
+from agent.steps.amend import Amend
 from agent.steps.calibrate import calibrate
 from agent.steps.candidates import Candidates
 from agent.steps.describe import describe
@@ -52,6 +53,7 @@ class Pipeline:
     journals: Journals
     dispatch: Dispatch
     overdue: Overdue | None = None
+    amend: Amend | None = None
 
     def hear(self) -> bool:
         """Sources to complete acquisitions."""
@@ -63,6 +65,8 @@ class Pipeline:
         """Complete to queued."""
         if self.overdue is not None:
             self.overdue.step()
+        if self.amend is not None:
+            self.amend.step()
         now = self.station.clock.now_ns()
         for state, step in WORK:
             for entry in self.station.outbox.due(state, now, limit=1):

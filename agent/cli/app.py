@@ -58,6 +58,7 @@ def main() -> NoReturn:
     # Commands register themselves with `app`; each imports what is heavy only when it runs.
     from agent.cli import (  # noqa: F401
         acquisitions,
+        amending,
         calibrate,
         calibrations,
         daemon,

@@ -208,7 +208,7 @@ def _message(channel: Channel) -> dict[str, Any]:
         sequence=4711 if channel.counted else UNCOUNTED,
         epoch=_EPOCH,
         data=channel.example,
-    ).model_dump()
+    ).model_dump(exclude={"truncated"})
     allowed = {"oneOf": [data, {"type": "null"}]} if channel.nullable else data
     typed = {"const": channel.type} if "{" not in channel.type else {"pattern": _pattern(channel.type)}
     inside = {"type": "object", "properties": {"type": typed, "data": allowed}}

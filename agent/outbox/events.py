@@ -46,6 +46,11 @@ class Events(Session):
         """All events of an acquisition."""
         return [_event(row) for row in self._rows("events_of", subject=subject)]
 
+    def started_between(self, since_ns: int, until_ns: int, after: str, limit: int) -> list[tuple[int, str]]:
+        """(started_ns, id) of acquisitions with since <= started < until, in order, behind the id `after`."""
+        values = {"since_ns": since_ns, "until_ns": until_ns, "after": after, "limit": limit}
+        return [(row["started_ns"], row["id"]) for row in self._rows("started_between", **values)]
+
     def last_sequence(self) -> int:
         """Number of the newest event; 0 before the first."""
         return int(self._rows("last_sequence")[0]["value"])

@@ -162,6 +162,10 @@ DELETE FROM events WHERE sequence IN (
     WHERE published_ns < :before_ns
     AND sequence <= (SELECT value FROM counters WHERE name = 'event_sequence') - :spared);
 
+-- started_between
+SELECT started_ns, id FROM acquisitions WHERE started_ns >= :since_ns AND started_ns < :until_ns
+AND (started_ns > :since_ns OR id > :after) ORDER BY started_ns, id LIMIT :limit;
+
 -- events_of
 SELECT * FROM events WHERE subject = :subject ORDER BY sequence;
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from agent.acquisition import Acquisition, State, move
 from agent.document import build
@@ -13,10 +14,10 @@ from agent.formats import identify
 from agent.formats.port import Metadata
 from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
-from agent.sources.context import ROLES, ContextLog
 from agent.sources.identity import identity
 from agent.sources.journal import read_run
 from agent.steps import workspace
+from agent.steps.around import surrounded
 from agent.steps.calibrate import announce_alerts
 from agent.steps.station import Station
 
@@ -35,27 +36,17 @@ def describe(station: Station, acquisition: Acquisition) -> None:
     results = station.registry.in_force(acquisition.started_ns) if station.registry else []
     snapshot = take(acquisition, station.profile, capture, _metadata(acquisition), results)
     if station.around is not None:
-        snapshot = _surrounded(snapshot, station.around, acquisition.started_ns)
+        snapshot = surrounded(snapshot, station.around, acquisition)
     captured = station.advance(acquisition, State.CAPTURED)
     documents = build(station.context, captured, snapshot)
     workspace.write(station.workspace / captured.id, documents)
     tiers = documents.record.completeness
     completeness = {name: f"{tier.filled}/{tier.required}" for name, tier in tiers.items()}
-    station.advance(captured, State.DOCUMENTED, completeness=completeness)
+    record = documents.record
+    said: dict[str, Any] = {"session": record.session, "environment": record.environment}
+    station.advance(captured, State.DOCUMENTED, completeness=completeness, **said)
     announce_alerts(station, {"conflict": _conflict(captured, snapshot)})
     log.info("documented: %s", captured.name, extra={"action": "documented", "acquisition": captured.id})
-
-
-def _surrounded(snapshot: Snapshot, around: ContextLog, at_ns: int) -> Snapshot:
-    """With what room sensors and the session said, where neither the run nor its files say anything."""
-    room = {name: reading.captured for name, reading in around.environment(at_ns).items()}
-    said = around.session(at_ns)
-    session = snapshot.session
-    if said is not None:
-        missing = {role: getattr(said, role) for role in ROLES if getattr(session, role) is None}
-        confidence = session.confidence if session.confidence is not None else said.confidence
-        session = session.model_copy(update=missing | {"confidence": confidence})
-    return replace(snapshot, environment=room | snapshot.environment, session=session)
 
 
 def _conflict(acquisition: Acquisition, snapshot: Snapshot) -> str | None:

@@ -11,6 +11,7 @@ from agent.clock import iso
 from agent.contract.event import TYPE_PREFIX, AcquisitionData, StatusData, event_id
 from agent.contract.topics import Topics
 from agent.outbox import Announcement
+from agent.sources.spelling import shown
 
 _RESULTS = 12
 """Results in one event, so that it stays under the limit of its size."""
@@ -29,10 +30,11 @@ _EVENT_OF: dict[State, str] = {
 
 def describe(acquisition: Acquisition, **more: Any) -> AcquisitionData:
     """The data of an event about this acquisition; `more` fills further fields of AcquisitionData."""
+    reason = {"reason": shown(more["reason"])} if more.get("reason") else {}
     return AcquisitionData.model_validate(
         {
             "id": acquisition.id,
-            "name": acquisition.name,
+            "name": shown(acquisition.name),
             "state": acquisition.state.value,
             "found_by": acquisition.found_by.value,
             "started_at": iso(acquisition.started_ns),
@@ -41,6 +43,7 @@ def describe(acquisition: Acquisition, **more: Any) -> AcquisitionData:
             "frames_planned": acquisition.plan.frames,
             "frames_actual": acquisition.frames,
             **more,
+            **reason,
         }
     )
 
@@ -96,7 +99,7 @@ def alert(topics: Topics, code: str, text: str | None, now_ns: int) -> Announcem
         type=f"{TYPE_PREFIX}.alert.{code}.v1",
         subject=code,
         time_ns=now_ns,
-        data={"code": code, "text": text} if text is not None else None,
+        data={"code": code, "text": shown(text)} if text is not None else None,
         retained=True,
     )
 

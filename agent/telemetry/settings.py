@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from agent.contract.settings import Settings
 from agent.contract.topics import PREFIX, check_prefix, check_topic
 from agent.errors import Misconfigured
+from agent.telemetry.nemo import PREFIX as NEMO_PREFIX
 
 
 class MqttSettings(Settings):
@@ -42,13 +43,18 @@ class MqttSettings(Settings):
     """Events are kept for so many days after the broker took them, and can be asked for again."""
 
     sensor_temperature: str | None = None
-    """Topic of the room's temperature: a number, or {"value": number}, in degrees Celsius."""
+    """Topic of the room's temperature: a number, or {"value": number, "time": RFC 3339}, in degrees Celsius."""
     sensor_humidity: str | None = None
     """Topic of the relative humidity, in percent."""
     sensor_carbon_dioxide: str | None = None
     """Topic of the CO2 at the sample, in percent."""
 
-    @field_validator("sensor_temperature", "sensor_humidity", "sensor_carbon_dioxide")
+    nemo_tool: int | None = Field(default=None, ge=1)
+    """Id of this microscope as a tool in NEMO, whose nemo-mqtt-bridge tells who enabled it."""
+    nemo_prefix: str = NEMO_PREFIX
+    """First levels of the bridge's topics."""
+
+    @field_validator("sensor_temperature", "sensor_humidity", "sensor_carbon_dioxide", "nemo_prefix")
     @classmethod
     def _topic(cls, value: str | None) -> str | None:
         try:
