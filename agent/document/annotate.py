@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.document.tiff import IMAGE_DESCRIPTION, Directory, NotPatchable, read_first, refuse_vendor_dialect
+from agent.document.tiff import (
+    IMAGE_DESCRIPTION,
+    Directory,
+    NotPatchable,
+    describes_in_ome,
+    read_first,
+    refuse_hidden_planes,
+)
 from agent.errors import SourceChanged
 
 _log = logging.getLogger(__name__)
@@ -34,22 +41,24 @@ class Patch:
 def plan(path: Path, description: bytes) -> Patch | None:
     """The patch that makes `description` (UTF-8, no NUL) the ImageDescription of a TIFF's first page.
 
-    None, with the reason in the log, when the file is no TIFF, is damaged, would outgrow the 4 GiB of a
-    classic TIFF, or keeps what readers need for its pixels in the description (ImageJ, MetaMorph, LSM).
-    OSError may pass.
+    A description that is no OME-XML (ImageJ's, a vendor's) stays as the second one: so does Micro-Manager write
+    its stacks, for ImageJ looks at every description, tifffile at two. None, with the reason in the log, when the
+    file is no TIFF, is damaged, would outgrow the 4 GiB of a classic TIFF, or has planes without a directory of
+    their own (MetaMorph stacks, LSM). OSError may pass.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             first = read_first(file, size)
-            refuse_vendor_dialect(file, first)
-        return _patch(first, size, description)
+            refuse_hidden_planes(first)
+            replaces = describes_in_ome(file, first)
+        return _patch(first, size, description, replaces=replaces)
     except NotPatchable as reason:
         _log.warning("%s is delivered without an embedded OME-XML: %s", path.name, reason)
         return None
 
 
-def _patch(first: Directory, size: int, description: bytes) -> Patch:
+def _patch(first: Directory, size: int, description: bytes, *, replaces: bool) -> Patch:
     layout = first.layout
     text_at = size + -size % layout.align
     text = description + b"\0"
@@ -58,25 +67,24 @@ def _patch(first: Directory, size: int, description: bytes) -> Patch:
     if directory_at + layout.directory_size(len(first.entries) + 1) > layout.limit:
         raise NotPatchable("a classic TIFF cannot grow beyond 4 GiB")
     entry = layout.entry(IMAGE_DESCRIPTION, _ASCII, len(text), text_at, text)
-    directory = layout.directory(_replaced(first, entry), first.next_ifd)
+    directory = layout.directory(_with_description(first, entry, replaces=replaces), first.next_ifd)
     tail = bytes(text_at - size) + text
     tail += bytes(directory_at - size - len(tail)) + directory
     return Patch(((layout.first_at, struct.pack(layout.pointer, directory_at)),), tail, size)
 
 
-def _replaced(first: Directory, description: bytes) -> list[bytes]:
-    """The entries in order of their tags with the first description replaced; a second one is kept.
+def _with_description(first: Directory, description: bytes, *, replaces: bool) -> list[bytes]:
+    """The entries in order of their tags, the new description before any that is kept.
 
-    Micro-Manager writes two descriptions: OME-XML, then ImageJ's.
+    Micro-Manager writes two: OME-XML, which is replaced, then ImageJ's.
     """
     entries = list(first.entries)
-    for number, (tag, _) in enumerate(entries):
-        if tag == IMAGE_DESCRIPTION:
-            entries[number] = (tag, description)
-            break
+    at = sum(tag < IMAGE_DESCRIPTION for tag, _ in entries)
+    place = next((number for number, (tag, _) in enumerate(entries) if tag == IMAGE_DESCRIPTION), None)
+    if replaces and place is not None:
+        entries[place] = (IMAGE_DESCRIPTION, description)
     else:
-        at = sum(tag < IMAGE_DESCRIPTION for tag, _ in entries)
-        entries.insert(at, (IMAGE_DESCRIPTION, description))
+        entries.insert(at if place is None else place, (IMAGE_DESCRIPTION, description))
     return [entry for _, entry in entries]
 
 

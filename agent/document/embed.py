@@ -43,7 +43,8 @@ def embedded(context: Context, acquisition: Acquisition, sheet: Sheet) -> dict[s
     else:
         return {}
     return {
-        name: sheet.write(_uuid(acquisition, sheet, name), beside(name), only[name], own) for name, own in homes.items()
+        name: sheet.write(_uuid(acquisition, sheet, name), beside(name), only[name], own, name)
+        for name, own in homes.items()
     }
 
 

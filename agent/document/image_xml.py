@@ -103,8 +103,8 @@ def _pixels(element: _Element, number: int, image: Image, common: Common) -> Non
         pixels.set("ID", f"Pixels:{number}")
         pixels.set("DimensionOrder", image.order)
         pixels.set("Type", image.pixel_type)
-        for axis, size in zip("XYZCT", image.size, strict=True):
-            pixels.set(f"Size{axis}", str(max(size, 1)))
+    for axis, size in zip("XYZCT", image.size, strict=True):
+        pixels.set(f"Size{axis}", str(max(size, 1)))
     _sizes(pixels, image, common.snapshot.pixel_size)
     present = pixels.findall(f"{{{NS}}}Channel")
     for place, index in enumerate(image.channels):

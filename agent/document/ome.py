@@ -45,14 +45,20 @@ class Sheet:
         naming: Naming | None,
         only: Collection[int] | None = None,
         planes_of: Collection[int] | None = None,
+        itself: str | None = None,
     ) -> bytes:
-        """One copy with UUID `own`. `naming` None: MetadataOnly. `only` and `planes_of`: image numbers, None all."""
+        """One copy with UUID `own`. `naming` None: MetadataOnly. `only` and `planes_of`: image numbers, None all.
+
+        `itself`: the data file that the copy is embedded in.
+        """
+        said = [image for number, image in enumerate(self.images) if only is None or number in only]
+        alone = itself if files_of(said) == [itself] else None
         out = [self.head.replace(_ROOT_ID.encode(), own.encode(), 1)]
         for number, (before, after) in enumerate(self.pieces):
             if only is not None and number not in only:
                 continue
             planes = self.planes[number] if planes_of is None or number in planes_of else b""
-            out += [before, blocks_text(self.images[number], self.uuids, naming), planes, after]
+            out += [before, blocks_text(self.images[number], self.uuids, naming, alone), planes, after]
         return b"".join([*out, self.tail])
 
     @property

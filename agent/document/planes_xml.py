@@ -6,6 +6,7 @@ import math
 import posixpath
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from xml.sax.saxutils import escape, quoteattr
 
 from agent.snapshot import Block, Image, Planes
@@ -47,14 +48,47 @@ def _column(name: str, values: array[float], after: str, form: str) -> list[str]
     return [spec.format(value + 0.0) if math.isfinite(value) else "" for value in values]
 
 
-def blocks_text(image: Image, uuids: dict[str, str], naming: Naming | None) -> bytes:
-    """The TiffData elements of an image; MetadataOnly without `naming` or when a plane's file is not known."""
+def blocks_text(image: Image, uuids: dict[str, str], naming: Naming | None, alone: str | None = None) -> bytes:
+    """The TiffData elements of an image; MetadataOnly without `naming` or when a plane's file is not known.
+
+    `alone`: the data file that the document stands in, where it names no other. When planes of such a file are
+    missing, as after a run that was canceled, Bio-Formats doubts all addresses and gives up, unless it finds them
+    said in two ways: the first plane by the file's UUID, the others by none, which means this file too.
+    """
     if naming is None or not image.blocks or any(block.file is None for block in image.blocks):
         return b"<MetadataOnly/>\n"
-    return "".join(_block(block, uuids, naming) for block in image.blocks).encode()
+    if alone is None or not _lacks_planes(image):
+        return "".join(_block(block, uuids, naming) for block in image.blocks).encode()
+    first, *others = _apart(image)
+    return "".join([_block(first, uuids, naming), *(_block(block, {}, None) for block in others)]).encode()
 
 
-def _block(block: Block, uuids: dict[str, str], naming: Naming) -> str:
+def _capacity(image: Image) -> int:
+    return image.size[2] * (image.size[3] // max(image.samples, 1)) * image.size[4]
+
+
+def _lacks_planes(image: Image) -> bool:
+    counts = [block.count for block in image.blocks]
+    return all(count is not None for count in counts) and sum(filter(None, counts)) < _capacity(image)
+
+
+def _apart(image: Image) -> list[Block]:
+    """The blocks with the first plane in a block of its own."""
+    first, *others = image.blocks
+    if others or not first.count or first.count < 2:
+        return list(image.blocks)
+    sizes = {"Z": image.size[2], "C": image.size[3] // max(image.samples, 1), "T": image.size[4]}
+    place = {"Z": first.first_z or 0, "C": first.first_c or 0, "T": first.first_t or 0}
+    for axis in image.order[2:]:
+        place[axis] = (place[axis] + 1) % sizes[axis]
+        if place[axis]:
+            break
+    rest = replace(first, ifd=(first.ifd or 0) + 1, first_z=place["Z"], first_c=place["C"], first_t=place["T"],
+                   count=first.count - 1)  # fmt: skip
+    return [replace(first, count=1), rest]
+
+
+def _block(block: Block, uuids: dict[str, str], naming: Naming | None) -> str:
     numbers = (
         ("IFD", block.ifd),
         ("FirstZ", block.first_z),
@@ -63,6 +97,8 @@ def _block(block: Block, uuids: dict[str, str], naming: Naming) -> str:
         ("PlaneCount", block.count),
     )
     attributes = "".join(f' {name}="{value}"' for name, value in numbers if value is not None)
+    if naming is None:
+        return f"<TiffData{attributes}/>\n"
     name = block.file or ""
     uuid = uuids.get(name) or block.uuid or ""
     return f"<TiffData{attributes}><UUID FileName={quoteattr(naming(name))}>{escape(uuid)}</UUID></TiffData>\n"

@@ -17,6 +17,7 @@ from agent.contract.record import (
 from agent.document.context import Context
 from agent.snapshot import Snapshot
 from agent.sources.events import FinishReason
+from agent.sources.spelling import shown
 
 
 def build_record(
@@ -29,7 +30,7 @@ def build_record(
         site=context.site,
         instrument=context.instrument,
         # A file name that is no UTF-8 must not keep the record from being written.
-        name=acquisition.name.encode("utf-8", "replace").decode(),
+        name=shown(acquisition.name),
         source=acquisition.found_by.value,
         software=snapshot.software,
         started_at=iso(acquisition.started_ns),
@@ -71,5 +72,5 @@ def _integrity(acquisition: Acquisition, snapshot: Snapshot) -> Integrity:
         frames_received=received,
         frames_dropped=dropped,
         journal_errors=acquisition.lost,
-        notes=list(notes),
+        notes=[shown(note) for note in notes],
     )

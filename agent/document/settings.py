@@ -7,13 +7,15 @@ from typing import Literal
 from agent.contract.settings import Settings
 
 Policy = Literal["embed", "sidecar"]
-_FORMATS = {
-    "ome-tiff": "ome_tiff",
-    "micromanager-1.4": "ome_tiff",
-    "micromanager-2.0": "ome_tiff",
-    "tiff": "tiff",
-    "ome-zarr": "ome_zarr",
-}
+_FAMILIES = {
+    "ome_tiff": (
+        "ome-tiff", "micromanager-1.4", "micromanager-2.0", "leica-matrix-ome-tiff", "prairieview", "thorimage",
+    ),
+    "tiff": ("tiff", "imagej-tiff", "ndtiff", "cellvoyager", "operetta-phenix", "sem-tiff", "tem-tiff"),
+    "vendor_tiff": ("imagexpress", "metamorph-nd", "metamorph-tif", "scanimage", "hamamatsu-streak"),
+    "ome_zarr": ("ome-zarr",),
+}  # fmt: skip
+_FORMATS = {name: family for family, names in _FAMILIES.items() for name in names}
 
 
 class DocumentSettings(Settings):
@@ -23,9 +25,13 @@ class DocumentSettings(Settings):
     """
 
     ome_tiff: Policy = "embed"
-    """OME-TIFF, and the stacks of Micro-Manager, which are OME-TIFF."""
+    """OME-TIFF, also as Micro-Manager, Leica's Matrix Screener, PrairieView and ThorImage write it."""
     tiff: Policy = "embed"
-    """TIFF that no vendor's software needs to read its own way."""
+    """TIFF whose readers find all they need outside of the description, or in a second one: plain, ImageJ, NDTiff,
+    CellVoyager, Operetta, electron microscopes."""
+    vendor_tiff: Policy = "sidecar"
+    """TIFF whose vendor's readers want their own text as the first description: MetaMorph, ImageXpress, ScanImage,
+    Hamamatsu streak cameras. `embed` makes their text the second one."""
     ome_zarr: Policy = "embed"
     """OME-Zarr: OME/METADATA.ome.xml and a key of our own in the root's JSON."""
 

@@ -10,21 +10,7 @@ IMAGE_DESCRIPTION = 270
 _MAX_ENTRIES = 4096
 _PEEK = 1024
 
-# Readers of these find their pixels or their axes through the description or through a tag beside it.
-_VENDOR_TAGS = {
-    33628: "MetaMorph STK",
-    33629: "MetaMorph STK",
-    34412: "Zeiss LSM",
-    50838: "ImageJ",
-    50839: "ImageJ",
-}
-_VENDOR_TEXTS = {
-    b"ImageJ=": "ImageJ",
-    b"Aperio": "Aperio SVS",
-    b"<MetaData>": "MetaMorph",
-    b'{"shape":': "tifffile",
-    b"SCANIMAGE": "ScanImage",
-}
+_STACK, _LSM = 33629, 34412
 
 
 class NotPatchable(Exception):
@@ -106,18 +92,19 @@ def read_first(file: BinaryIO, size: int) -> Directory:
     return Directory(layout, entries, following)
 
 
-def refuse_vendor_dialect(file: BinaryIO, first: Directory) -> None:
-    """Raise NotPatchable where a new description would hide pixels or axes from the vendor's own readers."""
-    text = _description_start(file, first)
-    if b"<OME" in text:
-        # Micro-Manager's stacks have ImageJ's tags too: who wrote OME-XML here expects its readers to read that.
-        return
-    for tag, _ in first.entries:
-        if tag in _VENDOR_TAGS:
-            raise NotPatchable(f"{_VENDOR_TAGS[tag]} keeps its layout in its own tags")
-    for mark, vendor in _VENDOR_TEXTS.items():
-        if text.lstrip().startswith(mark):
-            raise NotPatchable(f"{vendor} keeps its layout in the description")
+def refuse_hidden_planes(first: Directory) -> None:
+    """Raise NotPatchable where planes lie behind a directory in a way that only the vendor's readers know."""
+    for tag, entry in first.entries:
+        if tag == _LSM:
+            raise NotPatchable("Zeiss LSM keeps thumbnails between its planes")
+        # The number of values of this tag is the number of planes; PrairieView writes it with 1.
+        if tag == _STACK and struct.unpack_from(first.layout.pointer, entry, 4)[0] > 1:
+            raise NotPatchable("a MetaMorph stack has one directory for all of its planes")
+
+
+def describes_in_ome(file: BinaryIO, first: Directory) -> bool:
+    """Is the first description OME-XML?"""
+    return b"<OME" in (text := _description_start(file, first)) or b":OME" in text
 
 
 def _description_start(file: BinaryIO, first: Directory) -> bytes:

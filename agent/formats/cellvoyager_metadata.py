@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -13,8 +14,9 @@ from agent.formats import ome_build, ome_xml
 from agent.formats.cellvoyager import DATA, attributes, plain_name
 from agent.formats.guarded import attempt
 from agent.formats.parts import Parts, choice, date, given, number, plane, positive
+from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
-from agent.formats.port import Dataset, Metadata
+from agent.formats.port import Dataset, Metadata, Place
 from agent.formats.safe_xml import parse, stream, tree
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class _Field:
     z: set[int] = field(default_factory=set)
     t: set[int] = field(default_factory=set)
     records: list[dict[str, str]] = field(default_factory=list)
+    files: list[tuple[str, int, int, int]] = field(default_factory=list)
+    """Name, channel, slice and time of each image."""
     heights: dict[int, float] = field(default_factory=dict)
 
 
@@ -44,12 +48,14 @@ def read(dataset: Dataset) -> Metadata:
     about = attributes(detail)
     setting = _setting(root, about.get("MeasurementSettingFileName", ""))
     notes: list[str] = []
-    ome, errors = attempt(dataset.main, lambda: _ome(root, detail, setting, notes))
+    fields = _fields(root)
+    ome, errors = attempt(dataset.main, lambda: _ome(root, detail, setting, fields, notes))
     rest: dict[str, Any] = {"mrf": tree(detail)}
     if setting is not None:
         rest["mes"] = tree(setting)
     system, release = about.get("TargetSystem", ""), about.get("ReleaseNumber", "")
-    return Metadata(ome, {f"CellVoyager {system}".strip(): release} if release else {}, rest, errors, tuple(notes))
+    software = {f"CellVoyager {system}".strip(): release} if release else {}
+    return placed(Metadata(ome, software, rest, errors, tuple(notes)), dataset, _places(dataset, root, fields))
 
 
 def _setting(root: Path, name: str) -> _Element | None:
@@ -73,6 +79,7 @@ def _fields(root: Path) -> dict[tuple[int, int, int], _Field]:
         one.channels.add(int(said["Ch"]))
         one.z.add(int(said["ZIndex"]))
         one.t.add(int(said["TimePoint"]))
+        one.files.append((plain_name(record), int(said["Ch"]), int(said["ZIndex"]), int(said["TimePoint"])))
         height = number(said.get("Z"))
         if height is not None:
             one.heights.setdefault(int(said["ZIndex"]), height)
@@ -82,7 +89,23 @@ def _fields(root: Path) -> dict[tuple[int, int, int], _Field]:
     return found
 
 
-def _ome(root: Path, detail: _Element, setting: _Element | None, notes: list[str]) -> OME:
+def _places(dataset: Dataset, root: Path, fields: Mapping[tuple[int, int, int], _Field]) -> Iterator[Place]:
+    for index, one in enumerate(fields.values()):
+        used, depths, times = sorted(one.channels), sorted(one.z), sorted(one.t)
+        for name, c, z, t in one.files:
+            if name:
+                yield Place(
+                    f"Image:{index}", name_in(dataset, root / name), depths.index(z), used.index(c), times.index(t)
+                )
+
+
+def _ome(
+    root: Path,
+    detail: _Element,
+    setting: _Element | None,
+    fields: Mapping[tuple[int, int, int], _Field],
+    notes: list[str],
+) -> OME:
     parts = Parts()
     about = attributes(detail)
     parts.name_microscope(about.get("TargetSystem"), "Yokogawa")
@@ -94,7 +117,6 @@ def _ome(root: Path, detail: _Element, setting: _Element | None, notes: list[str
         else {a["Name"]: a for one in setting.iter("{*}LightSource") if (a := attributes(one)).get("Name")}
     )
     began = date(about.get("BeginTime"))
-    fields = _fields(root)
     if sum(len(one.records) for one in fields.values()) >= ome_xml.MAX_PLANES:
         notes.append("the records of all planes are too many to be repeated here, they stay in the files")
     images = []

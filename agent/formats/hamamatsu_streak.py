@@ -13,6 +13,7 @@ from agent.formats import binary, ome_build, tiff_layout
 from agent.formats.guarded import guarded
 from agent.formats.local_dates import day_and_time
 from agent.formats.parts import Parts, date, first_number, given, plane
+from agent.formats.places import in_one_file
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.tiff_layout import DATE_TIME, IMAGE_DESCRIPTION, SOFTWARE, TroubleError
 from agent.formats.tiff_page import Head
@@ -89,7 +90,7 @@ class HamamatsuStreak:
         return 1 if self.is_whole(dataset).state is Wholeness.WHOLE else 0
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        return guarded(dataset.main, lambda: _read(dataset.main))
+        return guarded(dataset.main, lambda: in_one_file(_read(dataset.main), dataset))
 
 
 def fields(text: str) -> dict[str, dict[str, str]]:

@@ -16,7 +16,8 @@ from agent.formats import binary, many, metamorph_tags, ome_build, ome_xml, plat
 from agent.formats.guarded import attempt, guarded
 from agent.formats.metamorph_nd import Text, text
 from agent.formats.parts import Parts, plane
-from agent.formats.port import Dataset, Metadata, Verdict
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place, Verdict
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -164,7 +165,7 @@ def _read(dataset: Dataset) -> Metadata:
     rest["first_image"] = first.rest
     notes: list[str] = []
     ome, errors = attempt(dataset.main, lambda: _ome(dataset, images, said, notes))
-    return Metadata(ome, first.software, rest, errors, tuple(notes))
+    return placed(Metadata(ome, first.software, rest, errors, tuple(notes)), dataset, _places(dataset, images))
 
 
 def _ome(dataset: Dataset, images: list[Image], text_of: Text | None, notes: list[str]) -> OME:
@@ -178,9 +179,7 @@ def _ome(dataset: Dataset, images: list[Image], text_of: Text | None, notes: lis
         one = next((read[image.path] for image in images if image.wave == wave and image.path in read), None)
         name = text_of.one(f"WaveName{wave}") if text_of is not None else ""
         channels.append(metamorph_tags.channel(parts, one, one.name or name) if one is not None else {"name": name})
-    fields: dict[tuple[str, int], list[Image]] = {}
-    for image in images:
-        fields.setdefault((image.well, image.site), []).append(image)
+    fields = _fields(images)
     made = []
     for number, ((well, site), members) in enumerate(fields.items()):
         if number >= ome_xml.MAX_PLANES:
@@ -190,6 +189,21 @@ def _ome(dataset: Dataset, images: list[Image], text_of: Text | None, notes: lis
     rows, columns = (text_of.count(key) if text_of is not None else None for key in ("YWells", "XWells"))
     wells = [plates.well(well) for well, _ in fields]
     return plates.with_plate(parts.ome(made), dataset.root.name, wells, rows, columns)
+
+
+def _fields(images: list[Image]) -> dict[tuple[str, int], list[Image]]:
+    found: dict[tuple[str, int], list[Image]] = {}
+    for image in images:
+        found.setdefault((image.well, image.site), []).append(image)
+    return found
+
+
+def _places(dataset: Dataset, images: list[Image]) -> Iterator[Place]:
+    for number, members in enumerate(_fields(images).values()):
+        times, depths, waves = (sorted({getattr(one, axis) for one in members}) for axis in ("time", "z", "wave"))
+        for one in members:
+            place = (depths.index(one.z), waves.index(one.wave), times.index(one.time))
+            yield Place(f"Image:{number}", name_in(dataset, one.path), *place)
 
 
 def _field(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from agent.formats import binary, many, ome_build
 from agent.formats.guarded import attempt, guarded
 from agent.formats.parts import Parts, date, number, plane, positive
+from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
-from agent.formats.port import Dataset, Metadata, Verdict
+from agent.formats.port import Dataset, Metadata, Place, Verdict
 from agent.formats.safe_xml import child, child_text, children, parse, tree
 
 if TYPE_CHECKING:
@@ -99,7 +100,19 @@ def _read(dataset: Dataset) -> Metadata:
     parts = Parts()
     ome, errors = attempt(dataset.main, lambda: _ome(parts, roots))
     rest = {"first_field": tree(roots[0])} if roots else {}
-    return Metadata(ome, {}, {"leica_matrix": rest}, errors, tuple(notes))
+    found = Metadata(ome, {}, {"leica_matrix": rest}, errors, tuple(notes))
+    return placed(found, dataset, _places(dataset, texts[:_MAX_FIELDS], roots))
+
+
+def _places(dataset: Dataset, texts: list[Path], roots: list[_Element]) -> Iterator[Place]:
+    index = 0
+    for text, root in zip(texts, roots, strict=True):
+        named = _named(root)
+        for channel in sorted({c for c, _, _ in named}):
+            files = [name for c, _, name in named if c == channel]
+            for z, name in enumerate(files):
+                yield Place(f"Image:{index}", name_in(dataset, text.parent.parent / name), z)
+            index += 1
 
 
 def _ome(parts: Parts, roots: list[_Element]) -> OME:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent.formats import binary, many, metamorph_stk, metamorph_tags, ome_build
 from agent.formats.guarded import attempt, guarded
 from agent.formats.parts import Parts, date, positive
-from agent.formats.port import Dataset, Metadata, Verdict
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place, Verdict
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -163,7 +165,19 @@ def _read(dataset: Dataset) -> Metadata:
             rest["first_image"], software = image.rest, image.software
             ome, more = attempt(dataset.main, lambda: _ome(dataset, said, image))
             errors += more
-    return Metadata(ome, software, {"metamorph": rest}, errors, tuple(notes))
+    found = Metadata(ome, software, {"metamorph": rest}, errors, tuple(notes))
+    return placed(found, dataset, _places(dataset, said))
+
+
+def _places(dataset: Dataset, said: Text) -> Iterator[Place]:
+    """Of runs of single images; the planes of a stack follow each other behind one directory."""
+    if any(path.suffix.lower() == ".stk" for path in dataset.files):
+        return
+    there = {path.name.lower(): path for path in dataset.files}
+    for one in _expected_or_none(dataset.main, said):
+        path = next((there[name] for end in (".tif", ".tiff") if (name := (one.name + end).lower()) in there), None)
+        if path is not None:
+            yield Place(f"Image:{one.stage - 1}", name_in(dataset, path), 0, one.wave - 1, one.time - 1)
 
 
 def _ome(dataset: Dataset, said: Text, first: metamorph_tags.Said) -> OME:

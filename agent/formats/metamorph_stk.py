@@ -12,6 +12,7 @@ from agent.formats import binary, metamorph_tags, ome_build, ome_xml, tiff_layou
 from agent.formats.guarded import attempt, guarded
 from agent.formats.metamorph_tags import UIC2, Said
 from agent.formats.parts import Parts, plane
+from agent.formats.places import in_one_file
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.single import alone
 
@@ -44,7 +45,7 @@ class MetaMorphStack:
         return stack_planes(dataset.main)[1]
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        return guarded(dataset.main, lambda: _read(dataset.main))
+        return guarded(dataset.main, lambda: in_one_file(_read(dataset.main), dataset))
 
 
 class MetaMorphTiff(MetaMorphStack):

@@ -12,7 +12,8 @@ from agent.formats import micromanager_tags as tags
 from agent.formats.guarded import attempt
 from agent.formats.jsonable import jsonable
 from agent.formats.parts import Parts, given
-from agent.formats.port import Dataset, Metadata, Verdict
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place, Verdict
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -125,7 +126,14 @@ def metadata(dataset: Dataset) -> Metadata:
     notes: list[str] = []
     ome, errors = attempt(dataset.main, lambda: _ome(dataset, texts, said, notes))
     rest = {"summary": jsonable(said)}
-    return Metadata(ome, tags.software(said), {"micromanager": rest}, errors, tuple(notes))
+    found = Metadata(ome, tags.software(said), {"micromanager": rest}, errors, tuple(notes))
+    return placed(found, dataset, _places(dataset, texts))
+
+
+def _places(dataset: Dataset, texts: list[Path]) -> Iterator[Place]:
+    for index, text in enumerate(texts):
+        for one in _planes(micromanager_text.read(text)):
+            yield Place(f"Image:{index}", name_in(dataset, text.parent / one.name), one.z, one.c, one.t)
 
 
 def _ome(dataset: Dataset, texts: list[Path], said: dict[str, Any], notes: list[str]) -> OME:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from agent.formats import micromanager_tags as tags
@@ -11,7 +11,8 @@ from agent.formats import ndtiff, ome_build, ome_xml
 from agent.formats.guarded import attempt
 from agent.formats.jsonable import jsonable
 from agent.formats.parts import Parts, given
-from agent.formats.port import Dataset, Metadata
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -42,7 +43,8 @@ def read(dataset: Dataset) -> Metadata:
     first = texts[0] if texts else {}
     ome, errors = attempt(dataset.main, lambda: _ome(dataset, listed, texts, said))
     rest = {"summary": jsonable(said), "first_plane": jsonable(first), "axes": _values(listed)}
-    return Metadata(ome, tags.software(said), {"ndtiff": rest}, errors, tuple(notes))
+    found = Metadata(ome, tags.software(said), {"ndtiff": rest}, errors, tuple(notes))
+    return placed(found, dataset, _places(dataset, listed))
 
 
 def _values(listed: list[ndtiff.Entry]) -> dict[str, list[Any]]:
@@ -77,10 +79,7 @@ def _ome(dataset: Dataset, listed: list[ndtiff.Entry], texts: list[dict[str, Any
     parts = Parts()
     objective, detector = tags.hardware(parts, texts[0] if texts else {})
     values = _values(listed)
-    outer = [axis for axis in values if axis not in ("z", "time", "channel") and len(values[axis]) > 1]
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, entry in enumerate(listed):
-        groups.setdefault(tuple(str(entry.axes.get(axis)) for axis in outer), []).append(number)
+    outer, groups = _groups(listed, values)
     images = []
     for index, (where, numbers) in enumerate(groups.items()):
         name = ", ".join([dataset.root.name, *(f"{axis} {value}" for axis, value in zip(outer, where, strict=True))])
@@ -88,6 +87,40 @@ def _ome(dataset: Dataset, listed: list[ndtiff.Entry], texts: list[dict[str, Any
         image.objective_settings = objective
         images.append(image)
     return parts.ome(images)
+
+
+def _groups(
+    listed: list[ndtiff.Entry], values: dict[str, list[Any]]
+) -> tuple[list[str], dict[tuple[Any, ...], list[int]]]:
+    """The axes that make images of their own, and the entries of each image."""
+    outer = [axis for axis in values if axis not in ("z", "time", "channel") and len(values[axis]) > 1]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, entry in enumerate(listed):
+        groups.setdefault(tuple(str(entry.axes.get(axis)) for axis in outer), []).append(number)
+    return outer, groups
+
+
+def _orders(values: dict[str, list[Any]]) -> dict[str, dict[Any, int]]:
+    """The number of every value on z, time and channel."""
+    return {
+        axis: {value: n for n, value in enumerate(_sorted(values.get(axis, [0])))} for axis in ("z", "time", "channel")
+    }
+
+
+def _places(dataset: Dataset, listed: list[ndtiff.Entry]) -> Iterator[Place]:
+    """Planes lie in a stack in the order of its directories."""
+    values = _values(listed)
+    order = _orders(values)
+    numbers: dict[int, int] = {}
+    for file in {entry.file for entry in listed}:
+        mine = [number for number, entry in enumerate(listed) if entry.file == file]
+        numbers |= {number: n for n, number in enumerate(sorted(mine, key=lambda number: listed[number].offset))}
+    folder = dataset.main.parent
+    for index, members in enumerate(_groups(listed, values)[1].values()):
+        for number in members:
+            entry = listed[number]
+            z, c, t = (order[axis].get(entry.axes.get(axis, 0), 0) for axis in ("z", "channel", "time"))
+            yield Place(f"Image:{index}", name_in(dataset, folder / entry.file), z, c, t, ifd=numbers[number])
 
 
 def _image(
@@ -102,9 +135,7 @@ def _image(
 ) -> Image:
     first = listed[numbers[0]]
     kind, samples, bits = _PIXELS[first.kind]
-    order = {
-        axis: {value: n for n, value in enumerate(_sorted(values.get(axis, [0])))} for axis in ("z", "time", "channel")
-    }
+    order = _orders(values)
     places: dict[tuple[int, int, int], dict[str, Any]] = {}
     for number in numbers:
         axes = listed[number].axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from agent.formats import binary, many, ome_build, ome_xml
 from agent.formats.guarded import attempt, guarded
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.parts import Parts, date, given, number, plane, positive
+from agent.formats.places import placed
 from agent.formats.plates import with_plate
-from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.port import Dataset, Metadata, Place, Verdict, Wholeness
 from agent.formats.safe_xml import child, child_text, opening, stream, tree
 
 if TYPE_CHECKING:
@@ -116,7 +118,16 @@ def _read(dataset: Dataset) -> Metadata:
             notes.append(f"only the first {_MAX_FIELDS} fields are repeated here")
     about = {name: text for name, text in _about(dataset.main).items() if text}
     ome, errors = attempt(dataset.main, lambda: _ome(dataset, fields, about, notes))
-    return Metadata(ome, {}, {"operetta": about | first}, errors, tuple(dict.fromkeys(notes)))
+    found = Metadata(ome, {}, {"operetta": about | first}, errors, tuple(dict.fromkeys(notes)))
+    return placed(found, dataset, _places(fields))
+
+
+def _places(fields: dict[tuple[str, ...], list[dict[str, Any]]]) -> Iterator[Place]:
+    for index, planes in enumerate(fields.values()):
+        orders = {key: _order(planes, key) for key in ("PlaneID", "ChannelID", "TimepointID")}
+        for one in planes:
+            z, c, t = (order.index(int(one.get(key) or 0)) for key, order in orders.items())
+            yield Place(f"Image:{index}", one.get("URL") or "", z, c, t)
 
 
 _ABOUT = (

@@ -44,6 +44,22 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where planes of an image lie in a TIFF file: `count` of them, in OME's order of the image, from the first one."""
+
+    image: str
+    """Its id in `Metadata.ome`."""
+    file: str
+    """Dataset-relative name, `/` between folders."""
+    z: int = 0
+    c: int = 0
+    t: int = 0
+    ifd: int = 0
+    """Number of the image file directory in the file, from 0."""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What the files say. `ome` is None when the format says nothing that OME has a place for."""
 
@@ -57,6 +73,8 @@ class Metadata:
     """What was left out on purpose, one line each."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Small files that may be delivered with our part in them, by dataset-relative name (root JSON of OME-Zarr)."""
+    places: tuple[Place, ...] = ()
+    """Where the planes lie, for sets of TIFF files whose `ome` has no TiffData of its own."""
 
 
 class Format(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from agent.formats.local_dates import day_and_time
 from agent.formats.members import plain
 from agent.formats.ome_xml import MAX_PLANES, UnreadableError
 from agent.formats.parts import Parts, number, plane, positive
-from agent.formats.port import Dataset, Metadata
+from agent.formats.places import placed
+from agent.formats.port import Dataset, Metadata, Place
 from agent.formats.tiff_layout import IMAGE_DESCRIPTION, SOFTWARE
 from agent.formats.tiff_page import Head
 
@@ -137,7 +139,20 @@ def read(dataset: Dataset) -> Metadata:
         nominal_magnification=positive(state.get("objectiveLensMag")),
         lens_na=positive(state.get("objectiveLensNA")),
     )
-    return Metadata(parts.ome([image]), software, rest, notes=tuple(notes))
+    said = Metadata(parts.ome([image]), software, rest, notes=tuple(notes))
+    return placed(said, dataset, _files(frames, order, image.id))
+
+
+def _files(frames: list[list[_Element]], order: str, image: str) -> Iterator[Place]:
+    """Where each channel of each frame lies; a file without a page has one."""
+    row = 0
+    for t, sequence in enumerate(one for one in frames if one):
+        for z, frame in enumerate(sequence):
+            for c, file in enumerate(frame.iter("File")):
+                place = (z, c, t) if order == "z" else (0, c, row)
+                page = int(number(file.get("page")) or 1)
+                yield Place(image, file.get("filename", ""), *place, ifd=max(page, 1) - 1)
+            row += 1
 
 
 def _first_image(dataset: Dataset) -> Head | None:

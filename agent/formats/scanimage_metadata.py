@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -11,7 +12,8 @@ from agent.formats import ome_build, tiff_layout
 from agent.formats.jsonable import Json
 from agent.formats.ome_xml import MAX_PLANES
 from agent.formats.parts import Parts, date, number, plane
-from agent.formats.port import Dataset, Metadata
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place
 from agent.formats.tiff_layout import IMAGE_DESCRIPTION, SOFTWARE, Layout, Tag
 from agent.formats.tiff_page import ARTIST, Head, text_value
 
@@ -115,9 +117,10 @@ class Header:
         return date(self.text("state.internal.triggerTimeString"), "%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S")
 
 
-def _times(dataset: Dataset) -> tuple[list[float | None], int]:
-    """Seconds of every frame of the first `MAX_PLANES`, and how many there are."""
+def _times(dataset: Dataset) -> tuple[list[float | None], list[int]]:
+    """Seconds of every frame of the first `MAX_PLANES`, and how many there are in each file."""
     found: list[float | None] = []
+    counts: list[int] = []
     total = 0
 
     def one(file: BinaryIO, _layout: Layout, tags: dict[int, Tag]) -> None:
@@ -128,15 +131,18 @@ def _times(dataset: Dataset) -> tuple[list[float | None], int]:
             found.append(next((number(said[name]) for name in _SECONDS if name in said), None))
 
     for path in dataset.files:
+        before = total
         tiff_layout.layout(path, visit=one)
-    return found, total
+        counts.append(total - before)
+    return found, counts
 
 
 def read(dataset: Dataset) -> Metadata:
     """The metadata of a run."""
     head = Head(dataset.main)
     said, page = Header(head), head.page
-    seconds, total = _times(dataset)
+    seconds, counts = _times(dataset)
+    total = sum(counts)
     channels = said.channels() or [1]
     slices, repeats = said.slices()
     count = len(channels)
@@ -166,18 +172,35 @@ def read(dataset: Dataset) -> Metadata:
     image = ome_build.image(
         0, dataset.main.name, sizes, page.pixels, steps=steps, channels=names, planes=planes, date=said.when()
     )
-    return Metadata(Parts().ome([image]), software, rest, notes=tuple(notes))
+    found = Metadata(Parts().ome([image]), software, rest, notes=tuple(notes))
+    return placed(found, dataset, _places(dataset, counts, count, slices, repeats))
 
 
 def _planes(seconds: list[float | None], channels: int, slices: int, repeats: int) -> list[dict[str, Any]]:
     """The planes in the order of the file: channels change first, then repeated frames, then slices."""
     found = []
     for number_, at in enumerate(seconds):
-        frame, channel = divmod(number_, channels)
-        volume, inside = divmod(frame, slices * repeats)
-        z, repeat = divmod(inside, repeats)
-        found.append(plane(z, channel, volume * repeats + repeat, delta_s=at if at is None or at >= 0 else None))
+        place = _place(number_, channels, slices, repeats)
+        found.append(plane(*place, delta_s=at if at is None or at >= 0 else None))
     return found
+
+
+def _place(number_: int, channels: int, slices: int, repeats: int) -> tuple[int, int, int]:
+    """(z, c, t) of a plane by its number in the run."""
+    frame, channel = divmod(number_, channels)
+    volume, inside = divmod(frame, slices * repeats)
+    z, repeat = divmod(inside, repeats)
+    return z, channel, volume * repeats + repeat
+
+
+def _places(dataset: Dataset, counts: list[int], channels: int, slices: int, repeats: int) -> Iterator[Place]:
+    if sum(counts) > MAX_PLANES:
+        return
+    number_ = 0
+    for path, count in zip(dataset.files, counts, strict=True):
+        for ifd in range(count):
+            yield Place("Image:0", name_in(dataset, path), *_place(number_, channels, slices, repeats), ifd=ifd)
+            number_ += 1
 
 
 def _rest(said: Header, head: Head) -> dict[str, Json]:

@@ -13,7 +13,8 @@ from agent.formats.guarded import guarded
 from agent.formats.local_dates import with_zone
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.parts import Parts, date, number, positive
-from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.places import name_in, placed
+from agent.formats.port import Dataset, Metadata, Place, Verdict, Wholeness
 from agent.formats.tiff_page import Head
 
 if TYPE_CHECKING:
@@ -174,7 +175,17 @@ def _read(dataset: Dataset) -> Metadata:
     )
     for image in made:
         image.objective_settings = settings
-    return Metadata(parts.ome(made, _said(root, "User", "name") or None), software, rest)
+    said = Metadata(parts.ome(made, _said(root, "User", "name") or None), software, rest)
+    if len({key[2] for key in images}) > 1:
+        return said  # parts of a site have no axis of their own
+    return placed(
+        said,
+        dataset,
+        (
+            Place(made[sites.index(s)].id, name_in(dataset, path), slices.index(z), channels.index(c), times.index(t))
+            for (c, s, _, z, t), path in images.items()
+        ),
+    )
 
 
 def _when(root: _Element) -> datetime | None:

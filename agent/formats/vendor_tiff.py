@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.formats import tiff_layout
 from agent.formats.guarded import guarded
+from agent.formats.places import in_one_file
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.tiff_page import Head
 
@@ -48,4 +49,4 @@ class VendorTiff:
         head = Head(dataset.main)
         if not head.tags:
             return Metadata(errors=(f"{dataset.main.name}: {head.layout.verdict.reason}",))
-        return self.read(head, dataset)
+        return in_one_file(self.read(head, dataset), dataset)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import posixpath
 from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.record import Captured, Channel, Component, Session
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
     from ome_types import OME
     from ome_types import model as ome
+
+    from agent.formats.port import Place
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MICRONS = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
@@ -48,8 +50,11 @@ class Filed:
     """The first image's date, as the file writes it."""
 
 
-def read_files(said: OME | None, names: tuple[str, ...]) -> Filed:
-    """The content of `said`; `names` are the dataset-relative names of the files, to name them the same way."""
+def read_files(said: OME | None, names: tuple[str, ...], places: Sequence[Place] = ()) -> Filed:
+    """The content of `said`; `names` are the dataset-relative names of the files, to name them the same way.
+
+    `places` say where planes lie in the files that `said` does not address itself.
+    """
     filed = Filed()
     if said is None or not said.images:
         return filed
@@ -59,9 +64,11 @@ def read_files(said: OME | None, names: tuple[str, ...]) -> Filed:
     kept = [_stripped(image) for image in said.images]
     filed.skeleton = to_xml(said.model_copy(update={"images": [image for image, _ in kept]})).encode()
     root = etree.fromstring(filed.skeleton)
+    addressed = _addressed(places)
     _instrument(root, filed)
     for number_, (element, image) in enumerate(zip(root.findall("{*}Image"), said.images, strict=True)):
-        filed.images.append(_image(element, image, names, filed, keeps_planes=kept[number_][1]))
+        made = _image(element, image, names, filed, keeps_planes=kept[number_][1])
+        filed.images.append(made if made.blocks else replace(made, blocks=tuple(addressed.get(image.id, ()))))
     _context(root, filed)
     return filed
 
@@ -130,7 +137,7 @@ def _image(element: _Element, image: ome.Image, names: tuple[str, ...], filed: F
     channels = element.findall("{*}Pixels/{*}Channel")
     return Image(
         name=image.name or image.id,
-        size=(pixels.size_x, pixels.size_y, pixels.size_z, pixels.size_c, pixels.size_t),
+        size=(pixels.size_x, pixels.size_y, pixels.size_z, pixels.size_c, _times(pixels)),
         pixel_type=pixels.type.value,
         samples=next((c.samples_per_pixel for c in pixels.channels if c.samples_per_pixel), 1),
         order=pixels.dimension_order.value,
@@ -143,6 +150,11 @@ def _image(element: _Element, image: ome.Image, names: tuple[str, ...], filed: F
         blocks=tuple(_blocks(pixels, names)),
         keeps_planes=keeps_planes,
     )
+
+
+def _times(pixels: ome.Pixels) -> int:
+    """SizeT, or more: writers that were canceled count whole time points only, and list planes of a further one."""
+    return max([pixels.size_t, *(plane.the_t + 1 for plane in pixels.planes)])
 
 
 def _environment(values: dict[str, Captured]) -> dict[str, Captured]:
@@ -241,6 +253,13 @@ def _seconds(value: float | None, unit: Any) -> float | None:
 def is_tiff(name: str) -> bool:
     """Is this the name of a TIFF file?"""
     return name.lower().endswith((".tif", ".tiff", ".tf2", ".tf8", ".btf"))
+
+
+def _addressed(places: Sequence[Place]) -> dict[str, list[Block]]:
+    found: dict[str, list[Block]] = {}
+    for one in places:
+        found.setdefault(one.image, []).append(Block(one.file, None, one.ifd, one.z, one.c, one.t, one.count))
+    return found
 
 
 def _blocks(pixels: ome.Pixels, names: tuple[str, ...]) -> Iterator[Block]:

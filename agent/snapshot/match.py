@@ -144,4 +144,5 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _plane_count(image: Image) -> int:
-    return image.size[2] * (image.size[3] // max(image.samples, 1)) * image.size[4]
+    """As many as the run took, which are fewer than the image has place for when it was canceled."""
+    return len(image.planes) or image.size[2] * (image.size[3] // max(image.samples, 1)) * image.size[4]

@@ -41,12 +41,13 @@ def test_sidecar_leaves_the_files_alone(tiff_run: Recorded, zarr_run: Recorded) 
 
 @pytest.mark.parametrize(
     ("name", "carries"),
-    [("ome-tiff", True), ("micromanager-1.4", True), ("tiff", True), ("ome-zarr", True), ("imagej-tiff", False),
-     ("nd2", False), (None, False)],
+    [("ome-tiff", True), ("micromanager-1.4", True), ("tiff", True), ("ome-zarr", True), ("imagej-tiff", True),
+     ("scanimage", False), ("stk", False), ("nd2", False), (None, False)],
 )  # fmt: skip
 def test_only_formats_that_take_it_are_embedded(name: str | None, carries: bool) -> None:
     assert DocumentSettings().embeds(name) is carries
     assert DocumentSettings(ome_tiff="sidecar", tiff="sidecar", ome_zarr="sidecar").embeds(name) is False
+    assert DocumentSettings(vendor_tiff="embed").embeds(name) is (carries or name == "scanimage")
 
 
 def test_building_opens_no_file(zarr_run: Recorded, tiff_run: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
