@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 import useq
 
 from agent.hook import attach, wiring
 from agent.sources.events import FinishReason, RunFinished
 from agent.sources.journal import JournalSource, read_run
-
-SWITCHER, STAGE, CAMERA = "TSwitcher-0", "TZStage-0", "TCamera-0"
+from tests.sequence_tester import CAMERA, STAGE, SWITCHER, loaded, truth
 
 
 @pytest.fixture
 def core():
     from pymmcore_plus import CMMCorePlus
 
-    core = CMMCorePlus()
-    core.loadDevice("THub", "SequenceTester", "THub")
-    core.initializeDevice("THub")
-    for name in (CAMERA, SWITCHER, STAGE):
-        core.loadDevice(name, "SequenceTester", name)
-        core.setParentLabel(name, "THub")
-    core.setProperty(CAMERA, "ImageMode", "MachineReadable")
-    core.setProperty(CAMERA, "ImageWidth", "128")
-    core.setProperty(CAMERA, "ImageHeight", "128")
-    for name in (CAMERA, SWITCHER, STAGE):
-        core.initializeDevice(name)
-    for name in (SWITCHER, STAGE):
-        core.setProperty(name, "TriggerSourceDevice", CAMERA)
-        core.setProperty(name, "TriggerSourcePort", "ExposureStartEdge")
-        core.setProperty(name, "TriggerSequenceMaxLength", "100")
-    core.setCameraDevice(CAMERA)
-    core.setFocusDevice(STAGE)
-    core.setAutoShutter(False)
-    core.setExposure(1)
-    for preset, state in {"red": "1", "blue": "2"}.items():
-        core.defineConfig("Channel", preset, SWITCHER, "State", state)
-    core.setChannelGroup("Channel")
+    core = loaded(CMMCorePlus())
     yield core
     core.unloadAllDevices()
-
-
-def _truth(image) -> dict[tuple[str, str], object]:
-    """(device, property) -> value at the exposure, out of the pixels (MessagePack, padded with zeros)."""
-    packed = image.tobytes().rstrip(b"\0")
-    for zeros in range(9):
-        try:
-            packet = msgspec.msgpack.decode(packed + b"\0" * zeros)
-        except msgspec.DecodeError:
-            continue
-        return {(device, name): value for (device, name), (_, value) in packet[5]}
-    raise AssertionError("the image holds no packet")
 
 
 @pytest.mark.parametrize("triggered", [False, True], ids=["software", "hardware-sequenced"])
 def test_the_journal_says_what_the_pixels_say(core, tmp_path, triggered):
     core.mda.engine.use_hardware_sequencing = triggered
     attach(core, tmp_path)
-    truth = []
-    core.mda.events.frameReady.connect(lambda image, *_: truth.append(_truth(image)))
+    told = []
+    core.mda.events.frameReady.connect(lambda image, *_: told.append(truth(image)))
     core.mda.run(
         useq.MDASequence(
             axis_order="tzc",
@@ -78,12 +43,12 @@ def test_the_journal_says_what_the_pixels_say(core, tmp_path, triggered):
     frames = capture.frames
     devices = {device["label"]: device["properties"] for device in capture.summary["devices"]}
     start = {(SWITCHER, one["name"]): one["value"] for one in devices[SWITCHER]}
-    for number, true in enumerate(truth):
+    for number, true in enumerate(told):
         state = start | frames.states[frames.state[number]]
         assert int(state[SWITCHER, "State"]) == true[SWITCHER, "Position"]
         assert frames.z_um[number] == pytest.approx(true[STAGE, "ZPositionUm"], abs=0.01)
         assert frames.exposure_ms[number] == true[CAMERA, "Exposure"]
-    assert len({true[SWITCHER, "Position"] for true in truth}) == 2
+    assert len({true[SWITCHER, "Position"] for true in told}) == 2
     assert bool(frames.camera_metadata[0]) is triggered
 
 
