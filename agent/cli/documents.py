@@ -11,6 +11,9 @@ import typer
 from agent.cli.app import ConfigOption, JsonOption, app
 from agent.errors import Misconfigured
 
+_REST_S = 600
+"""A dataset without a sign of its end counts as whole when it has not changed for so long."""
+
 
 @app.command()
 def inspect(
@@ -31,7 +34,7 @@ def inspect(
         from agent.formats import configure
 
         configure(load(config).formats)
-    found = look(path)
+    found = look(path, _REST_S)
     match shown:
         case "json":
             typer.echo(found.to_json())

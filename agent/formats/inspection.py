@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.registry import datasets_in, identify
+from agent.sources.writers import is_open_for_writing
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -97,10 +99,23 @@ def _valid(ome: OME) -> str | None:
     return text
 
 
-def inspect(path: Path) -> Inspection:
+def _rested(dataset: Dataset, verdict: Verdict, rest_s: float) -> Verdict:
+    """A single look, long after: the daemon, which looks again and again, trusts no clock of a disk."""
+    states = [file.stat() for file in dataset.files]
+    # A copy keeps the old date of its content; when it was made (Windows) or moved here (others) is the ctime.
+    age = time.time() - max((max(one.st_mtime, one.st_ctime) for one in states), default=time.time())
+    empty = any(one.st_size == 0 for one in states)
+    if age < rest_s or empty or any(is_open_for_writing(file) for file in dataset.files):
+        return verdict
+    reason = f"nothing has changed for {age / 60:,.0f} minutes and nobody is known to write ({verdict.reason})"
+    return Verdict(Wholeness.WHOLE, reason)
+
+
+def inspect(path: Path, rest_s: float | None = None) -> Inspection:
     """Ask the format of `path`; of a folder, the first dataset in it. Raises OSError when it cannot be read.
 
-    Any other file of the dataset gives the same answer.
+    Any other file of the dataset gives the same answer. With `rest_s`, a dataset without a sign of its end is whole
+    when by the disk's clock nothing has changed for so many seconds and nobody is known to have it open.
     """
     path = path.absolute()
     path.stat()
@@ -116,6 +131,8 @@ def inspect(path: Path) -> Inspection:
         if len(inside) > 1:
             notes = (f"the folder holds {len(inside)} datasets, this is {dataset.main.name}",)
     verdict = found.is_whole(dataset)
+    if rest_s is not None and verdict.state is Wholeness.UNKNOWN:
+        verdict = _rested(dataset, verdict, rest_s)
     said = found.metadata(dataset)
     said = replace(said, notes=(*notes, *said.notes))
     return Inspection(path, found.name, dataset, verdict, said, found.planes_on_disk(dataset))

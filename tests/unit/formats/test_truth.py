@@ -15,7 +15,7 @@ STATES = {
     "imagexpress/1well-3C-2S-Zmix-T/": (Wholeness.UNKNOWN, "a plate without .HTD has no sign of its end"),
     "imagexpress/9987_Plate_3435/": (Wholeness.GROWING, "the .HTD plans six time points, the item holds two"),
     "leica-matrix-ome-tiff/matrixscreener-experiment--test/": (Wholeness.UNKNOWN, "nothing tells the last field"),
-    "micromanager-2.0/alpha_2.0_singleplane/": (Wholeness.GROWING, "metadata.txt lacks its closing brace"),
+    "micromanager-2.0/alpha_2.0_singleplane/": (Wholeness.UNKNOWN, "metadata.txt lacks its closing brace"),
 }
 """Where the answer is not `whole` although the corpus calls the item complete, and why."""
 
