@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -23,6 +24,7 @@ from agent.calibration.psf import psf
 from agent.calibration.registration import shift_between
 from agent.calibration.result import Analysis
 from agent.calibration.stage import hold
+from agent.errors import Rejected
 
 Case = tuple[dict[str, tuple[float, float, float | None, float | None]], float]
 """Of each value (truth, estimate, low, high); and what 1 % of bias is a percent of, where not of the truth."""
@@ -88,6 +90,11 @@ def field_case(rng):
 
 def bead_stack(rng, shape, places, sigma, amplitude, background, gain=0.5, noise=1.5):
     """Beads as Gaussians in a stack, through a camera."""
+    return camera(rng, beads_in(shape, places, sigma, amplitude, background), gain, 100.0, noise)
+
+
+def beads_in(shape, places, sigma, amplitude, background):
+    """Electrons of beads in a stack."""
     stack = np.full(shape, float(background))
     for (z, y, x), height in zip(places, amplitude, strict=True):
         low = [int(max(0, c - 7 * s)) for c, s in zip((z, y, x), sigma, strict=True)]
@@ -97,7 +104,7 @@ def bead_stack(rng, shape, places, sigma, amplitude, background, gain=0.5, noise
             -((zz - z) ** 2) / 2 / sigma[0] ** 2 - (yy - y) ** 2 / 2 / sigma[1] ** 2 - (xx - x) ** 2 / 2 / sigma[2] ** 2
         )
         stack[low[0] : high[0], low[1] : high[1], low[2] : high[2]] += height * bell
-    return camera(rng, stack, gain, 100.0, noise)
+    return stack
 
 
 def places_of(rng, shape, pitch):
@@ -136,17 +143,23 @@ def coregistration_case(rng):
 
 
 def scene(rng, size, blur, strength):
-    """Random spots on a field twice the size, so that what moves in was there before: (image, draw(shift))."""
-    big = 2 * size
-    spots = np.zeros((big, big))
-    spots[rng.integers(0, big, big * 4), rng.integers(0, big, big * 4)] += rng.uniform(0.2, 1, big * 4) * strength
-    ky, kx = np.meshgrid(np.fft.fftfreq(big), np.fft.fftfreq(big), indexing="ij")
+    """Random spots on a field twice the size (one number, or height and width), so that what moves in was there
+    before: draw(dy, dx)."""
+    height, width = (size, size) if isinstance(size, int) else size
+    big = (2 * height, 2 * width)
+    spots = np.zeros(big)
+    count = int(np.sqrt(big[0] * big[1])) * 4
+    np.add.at(
+        spots, (rng.integers(0, big[0], count), rng.integers(0, big[1], count)), rng.uniform(0.2, 1, count) * strength
+    )
+    ky, kx = np.meshgrid(*map(np.fft.fftfreq, big), indexing="ij")
     spectrum = np.fft.fft2(spots) * np.exp(-2 * (np.pi * blur) ** 2 * (kx**2 + ky**2))
-    start = size // 2
+    rows = slice(height // 2, height // 2 + height)
+    columns = slice(width // 2, width // 2 + width)
 
     def draw(dy, dx):
         moved = np.fft.ifft2(spectrum * np.exp(-2j * np.pi * (ky * dy + kx * dx))).real
-        return np.clip(moved[start : start + size, start : start + size], 0, None)
+        return np.clip(moved[rows, columns], 0, None)
 
     return draw
 
@@ -212,35 +225,50 @@ CASES: dict[str, Callable[..., dict]] = {
 }
 
 
-def campaign(name: str, cases: int, seed: int) -> Iterator[tuple[str, float, float, float | None, int]]:
-    """Per value: bias and its standard error (percent of the mean size of the truth), coverage in percent, cases."""
+Row = tuple[str, float, float, float | None, int]
+
+
+def campaign(case: Callable[..., dict], cases: int, seed: int, refused: Counter[str] | None = None) -> Iterator[Row]:
+    """Per value: bias and its standard error (percent of the mean size of the truth), coverage in percent, cases.
+
+    refused: counts the reasons of cases that were refused; without it the first one is raised.
+    """
     rng = np.random.default_rng(seed)
     rows: dict[str, list] = {}
     for _ in range(cases):
-        for value, numbers in CASES[name](rng).items():
+        try:
+            found = case(rng)
+        except Rejected as error:
+            if refused is None:
+                raise
+            refused[str(error)] += 1
+            continue
+        for value, numbers in found.items():
             rows.setdefault(value, []).append(numbers)
-    for value, found in rows.items():
-        truth, estimate = (np.array([row[i] for row in found]) for i in (0, 1))
+    for value, several in rows.items():
+        truth, estimate = (np.array([row[i] for row in several]) for i in (0, 1))
         error = 100 * (estimate - truth) / np.mean(np.abs(truth))
-        inside = [row[2] <= row[0] <= row[3] for row in found if row[2] is not None]
+        inside = [row[2] <= row[0] <= row[3] for row in several if row[2] is not None]
         coverage = 100 * float(np.mean(inside)) if inside else None
-        yield value, float(error.mean()), float(error.std(ddof=1) / np.sqrt(len(error))), coverage, len(found)
+        yield value, float(error.mean()), float(error.std(ddof=1) / np.sqrt(len(error))), coverage, len(several)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=400)
+def main(table: dict[str, Callable[..., dict]], about: str, cases: int) -> None:
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=cases)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=list(CASES))
+    parser.add_argument("--only", choices=list(table))
     wish = parser.parse_args()
     print(f"{'analysis':20} {'value':38} {'cases':>5} {'bias %':>9} {'+- se':>7} {'coverage %':>10}")
-    for name in [wish.only] if wish.only else CASES:
-        began = time.perf_counter()
-        for value, bias, error, coverage, count in campaign(name, wish.cases, wish.seed):
+    for name in [wish.only] if wish.only else table:
+        began, refused = time.perf_counter(), Counter()
+        for value, bias, error, coverage, count in campaign(table[name], wish.cases, wish.seed, refused):
             covered = "-" if coverage is None else f"{coverage:.1f}"
-            print(f"{name:20} {value:38} {count:5} {bias:9.4f} {error:7.4f} {covered:>10}")
+            print(f"{name:20} {value:38} {count:5} {bias:9.4f} {error:7.4f} {covered:>10}", flush=True)
+        for reason, count in refused.items():
+            print(f"{name:20} refused {count}: {reason}")
         print(f"{name:20} {'(seconds a case)':38} {(time.perf_counter() - began) / wish.cases:21.3f}")
 
 
 if __name__ == "__main__":
-    main()
+    main(CASES, __doc__, 400)

@@ -32,6 +32,8 @@ class Bead:
     amplitude: float
     background: float
     r2: float
+    likeness: float
+    """R2 after both bead and fit were smoothed by a pixel: a dim bead is as good as a bright one, only noisier."""
 
 
 @dataclass(slots=True)
@@ -176,7 +178,13 @@ def _fit(cut: _Cut) -> Bead | None:
     centre = np.array([0.0 if flat else p[7], p[2], p[3]]) + cut.origin
     fwhm = np.array([depth, GAUSS / np.sqrt(p[4]), GAUSS / np.sqrt(p[5])])
     r2 = 1 - cost / spread if spread else 0.0
-    return Bead(centre, fwhm, float(np.sqrt(eigen[1] / eigen[0])), float(p[0]), float(p[1]), r2)
+    likeness = r2 if r2 >= _GOOD_R2 else _likeness(target, target - _model(p, cut)[0])
+    return Bead(centre, fwhm, float(np.sqrt(eigen[1] / eigen[0])), float(p[0]), float(p[1]), r2, likeness)
+
+
+def _likeness(values: Floats, rest: Floats) -> float:
+    smooth, left = (ndimage.gaussian_filter(part, 1.0) for part in (values, rest))
+    return 1 - float(np.sum(np.square(left))) / float(np.sum(np.square(smooth - smooth.mean())))
 
 
 def _solve(p: Floats, free: NDArray[np.intp], cut: _Cut) -> tuple[Floats, float] | None:
@@ -241,7 +249,7 @@ def _model(p: Floats, cut: _Cut) -> tuple[Floats, list[Floats]]:
 
 def _fault(bead: Bead | None, depth: int, lateral: int) -> str:
     """Why a bead does not count; empty when it does."""
-    if bead is None or bead.r2 < _GOOD_R2 or bead.fwhm[1:].max() > 2.5 * lateral:
+    if bead is None or bead.likeness < _GOOD_R2 or bead.fwhm[1:].max() > 2.5 * lateral:
         return "bad_fit_gaussian"
     if depth > 1 and not 0.5 * bead.fwhm[0] <= bead.centre[0] <= depth - 1 - 0.5 * bead.fwhm[0]:
         return "axial_edge"

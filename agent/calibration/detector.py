@@ -10,6 +10,7 @@ from scipy import stats
 
 from agent.calibration.frames import Floats, Image, check_stack, moments, range_of, saturation_level
 from agent.calibration.result import Analysis, Findings
+from agent.calibration.rounding import SHEPPARD, Unrounded, unrounded
 from agent.errors import Rejected
 
 SOURCES = (
@@ -18,7 +19,6 @@ SOURCES = (
     "DSNU, PRNU: spatial SD of the mean image with the temporal noise sigma2/N removed (EMVA 1288)",
 )
 _LINEAR = 0.7
-_QUANTISATION = 1 / 12
 _HOT = 6.0
 
 
@@ -58,19 +58,24 @@ def detector(
     _check(dark, flats, exposures_ms)
     out = Findings("detector", SOURCES)
     mean, variance = moments(dark)
+    noise = unrounded(float(variance.mean()), mean, len(dark))
+    mean, rounded = noise.mean, mean
     offset = float(mean.mean())
     saturates = saturation_level(flats, full_scale)
     levels = [_level(number, flat, offset, saturates) for number, flat in enumerate(flats)]
     top = range_of([dark, *flats], full_scale)
     usable = [level for level in levels if not level.saturated and level.mean + offset <= _LINEAR * top]
     _check_dark(dark, mean, flats, levels, top)
-    transfer = _photon_transfer(_dark_level(variance), usable, out)
+    transfer = _photon_transfer(_dark_level(variance, noise), usable, out)
     gain = 1 / transfer.slope
     gain_error = transfer.slope_error / transfer.slope
     out.add("gain_electrons_per_adu", gain, "e-/ADU", 1.96 * gain * gain_error)
-    _offset(dark, out)
-    _read_noise(variance, len(dark), gain, gain_error, out)
-    _fixed_pattern(mean, variance, len(dark), gain, gain_error, out)
+    # Scatter that each pixel's own sample variance brings; what pixels really differ by is no error.
+    error = noise.stretch * float(np.sqrt(2 / (len(dark) + 1) * np.mean(np.square(variance)) / variance.size))
+    shift = offset - float(rounded.mean())
+    _offset(dark, shift, (noise.mean_stretch, 2 * np.pi**2 * shift * error), out)
+    _read_noise(variance, noise, len(dark), gain, (error, gain_error), out)
+    _fixed_pattern(mean, variance * noise.mean_stretch**2, len(dark), gain, gain_error, out)
     _response(flats, levels, mean, out)
     _linearity(levels, exposures_ms, top - offset, out)
     if saturates is not None:
@@ -125,8 +130,10 @@ def _level(number: int, flat: Image, offset: float, saturates: float | None) -> 
         for pair, v in zip(pairs, variances, strict=True)
     ]
     error = float(np.sqrt(np.sum(np.square(errors)))) / len(pairs)
+    plain = unrounded(variance, np.mean(flat, axis=0, dtype=np.float64), len(flat))
+    error *= plain.stretch
     piled = saturates is not None and max(float((frame >= saturates).mean()) for frame in flat) > 1e-4
-    return _Level(float(signal), variance, error, piled)
+    return _Level(float(signal), plain.variance + SHEPPARD, error, piled)
 
 
 def _fourth(difference: Floats) -> float:
@@ -135,9 +142,9 @@ def _fourth(difference: Floats) -> float:
     return float(np.mean(np.square(centred)))
 
 
-def _dark_level(variance: Floats) -> _Level:
-    error = float(variance.std(ddof=1)) / np.sqrt(variance.size)
-    return _Level(0.0, float(variance.mean()), float(error), False)
+def _dark_level(variance: Floats, noise: Unrounded) -> _Level:
+    error = noise.stretch * float(variance.std(ddof=1)) / np.sqrt(variance.size)
+    return _Level(0.0, noise.variance + SHEPPARD, float(error), False)
 
 
 def _check_dark(dark: Image, mean: Floats, flats: Sequence[Image], levels: list[_Level], top: float) -> None:
@@ -207,32 +214,35 @@ def _photon_transfer(dark: _Level, levels: list[_Level], out: Findings) -> _Tran
     return _Transfer(float(slope), float(error), float(intercept), chi2, r2)
 
 
-def _offset(dark: Image, out: Findings) -> None:
-    """Offset; its interval holds the scatter of the whole frames too."""
+def _offset(dark: Image, shift: float, errors: tuple[float, float], out: Findings) -> None:
+    """Offset, without what rounding shifted it by; its interval holds the scatter of the whole frames too.
+
+    errors: how much rounding stretches the scatter, and the standard error of the shift.
+    """
     means = np.array([float(frame.mean()) for frame in dark])
-    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
-    out.add("offset_adu", float(means.mean()), "ADU", float(half))
+    scatter = errors[0] * float(means.std(ddof=1)) / np.sqrt(len(means))
+    half = float(stats.t.ppf(0.975, len(means) - 1)) * scatter
+    out.add("offset_adu", float(means.mean()) + shift, "ADU", float(np.hypot(half, 1.96 * errors[1])))
 
 
-def _read_noise(variance: Floats, frames: int, gain: float, gain_error: float, out: Findings) -> None:
-    total = float(variance.mean())
-    noise = total - _QUANTISATION
-    if total < 0.25:
+def _read_noise(
+    variance: Floats, plain: Unrounded, frames: int, gain: float, errors: tuple[float, float], out: Findings
+) -> None:
+    """errors: standard error of the noise's variance (ADU2), and relative one of the gain."""
+    noise = plain.variance
+    if not plain.resolved:
         out.doubt(
-            f"dark noise of {np.sqrt(total):.2f} ADU is below half a step of the camera: read noise is not resolved"
+            f"dark noise of {np.sqrt(float(variance.mean())):.2f} ADU is hidden by the camera's steps of 1 ADU: "
+            "read noise is not resolved"
         )
-        noise = max(noise, 0.0)
-    # Scatter that each pixel's own sample variance brings; what pixels really differ by is no error.
-    error = np.sqrt(2 / (frames + 1) * float(np.mean(np.square(variance))) / variance.size)
-    relative = np.hypot(0.5 * error / noise, gain_error) if noise > 0 else 0.0
+    relative = np.hypot(0.5 * errors[0] / noise, errors[1]) if noise > 0 else 0.0
     rms = float(np.sqrt(noise)) * gain
-    out.add("read_noise_rms_electrons", rms, "e-", float(1.96 * rms * relative) if noise > 0 else None)
+    out.add("read_noise_rms_electrons", rms, "e-", float(1.96 * rms * relative) if plain.resolved else None)
     # The median of few squared deviations lies below their mean.
     median = float(np.median(variance)) / (stats.chi2.ppf(0.5, frames - 1) / (frames - 1))
-    typical = float(np.sqrt(max(median - _QUANTISATION, 0.0))) * gain
-    out.add(
-        "read_noise_median_electrons", typical, "e-", float(1.96 * typical * 1.2533 * relative) if noise > 0 else None
-    )
+    typical = float(np.sqrt(max(median - SHEPPARD, 0.0))) * gain
+    half = float(1.96 * typical * 1.2533 * relative) if plain.resolved else None
+    out.add("read_noise_median_electrons", typical, "e-", half)
     if frames < 10:
         out.doubt(f"only {frames} dark frames: take 20 or more")
 
@@ -252,8 +262,11 @@ def _fixed_pattern(mean: Floats, variance: Floats, frames: int, gain: float, gai
             (max(count / bad.size * 1e6 - half, 0.0), count / bad.size * 1e6 + half),
         )
     good = mean[~(hot | cold)]
-    spatial = float(good.var(ddof=1)) - float(variance[~(hot | cold)].mean()) / frames
-    error = np.sqrt(max(_fourth(good) - float(good.var()) ** 2, 0.0) / good.size)
+    temporal = float(variance[~(hot | cold)].mean()) / frames
+    spatial = float(good.var(ddof=1)) - temporal
+    # The pattern itself is what it is: only noise that is mistaken for it, and the noise's own estimate, are errors.
+    scatter = 4 * max(spatial, 0.0) * temporal + 2 * temporal**2 * frames / max(frames - 1, 1)
+    error = float(np.sqrt(scatter / good.size))
     dsnu = float(np.sqrt(max(spatial, 0.0)))
     low, high = (float(np.sqrt(max(spatial + sign * 1.96 * error, 0.0))) for sign in (-1, 1))
     wide = 1.96 * gain_error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from agent.calibration.frames import Floats, Image, check_stack, saturation_level
+from agent.calibration.illumination import Surface, surfaces, unit
 from agent.calibration.result import Analysis, Findings
 from agent.errors import Rejected
 
@@ -15,31 +14,10 @@ SOURCES = (
     "centring accuracy: 100-200*distance(maximum, image centre)/diagonal (MetroloJ_QC, ISO 21073 4.2)",
     "regions: mean of the fitted profile, ratio to its maximum; names as in microscope-metrics",
 )
-_BLOCKS = 32
-_DEGREES = (2, 4, 6, 8, 10)
 _CORNER = 0.1
 _GRID = 65
 _SAMPLES = 15
-
-
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    """log(intensity) as a polynomial on [-1, 1]^2, with the covariance of its coefficients."""
-
-    powers: tuple[tuple[int, int], ...]
-    coefficients: Floats
-    covariance: Floats
-    r2: float
-    chi2: float
-
-    def basis(self, x: Floats, y: Floats) -> Floats:
-        """Value of each term at points, (points, terms)."""
-        degree = max(a + b for a, b in self.powers)
-        px, py = np.polynomial.legendre.legvander(x, degree), np.polynomial.legendre.legvander(y, degree)
-        return np.stack([px[:, a] * py[:, b] for a, b in self.powers], axis=1)
-
-    def log(self, x: Floats, y: Floats) -> Floats:
-        return np.asarray(self.basis(x, y) @ self.coefficients)
+_DRAWS = 300
 
 
 def field(image: Image, offset_adu: float | None = None, full_scale: float | None = None) -> Analysis:
@@ -58,133 +36,50 @@ def field(image: Image, offset_adu: float | None = None, full_scale: float | Non
     light = frames.mean(axis=0, dtype=np.float64) - (offset_adu or 0.0)
     if np.median(light) <= 0:
         raise Rejected(f"field: the image is not brighter than the offset of {offset_adu} ADU")
-    profile, finer = _fit(light)
+    profile, *rivals = surfaces(light)
     if profile.r2 < 0.5:
         out.remark("hardly any shape above the noise: the field is flat, or the image is dim")
-    _evenness(profile, finer, light, out)
+    _evenness(profile, rivals, light, out)
     out.fit |= {"r2": profile.r2, "reduced_chi_square": profile.chi2, "terms": len(profile.powers)}
     return out.done()
 
 
-def _fit(light: Floats) -> tuple[_Profile, _Profile]:
-    """The polynomial in the logarithm with the lowest AIC, and the next finer one; a Gaussian is of degree 2 there."""
-    x, y, values, variances, size = _blocks(light)
-    values = values / _blur(_polynomial(x, y, values, variances, _DEGREES[1]), x, y, size, light.shape)
-    best = _polynomial(x, y, values, variances, _DEGREES[0])
-    for degree in _DEGREES[1:]:
-        finer = _polynomial(x, y, values, variances, degree)
-        if _aic(finer, len(values)) >= _aic(best, len(values)):
-            break
-        best = finer
-    return best, finer
-
-
-def _blur(profile: _Profile, x: Floats, y: Floats, size: int, shape: tuple[int, ...]) -> Floats:
-    """Mean of each block over the intensity at its centre: a curved profile is not at its mean in the middle."""
-    step = np.sqrt((size**2 - 1) / 6)
-    dx, dy = (2 * step / (total - 1) for total in reversed(shape))
-    around = [profile.log(x + dx, y), profile.log(x - dx, y), profile.log(x, y + dy), profile.log(x, y - dy)]
-    return np.asarray(np.mean(np.exp(np.array(around) - profile.log(x, y)), axis=0))
-
-
-def _aic(profile: _Profile, count: int) -> float:
-    return count * float(np.log(profile.chi2)) + 2 * len(profile.powers)
-
-
-def _blocks(light: Floats) -> tuple[Floats, Floats, Floats, Floats, int]:
-    """Means of square blocks: (x, y, mean, its variance, size in pixels); x and y from -1 to 1."""
-    height, width = light.shape
-    size = max(2, min(height, width) // _BLOCKS)
-    rows, columns = height // size, width // size
-    cut = light[: rows * size, : columns * size].reshape(rows, size, columns, size)
-    values = cut.mean(axis=(1, 3)).ravel()
-    variances = cut.var(axis=(1, 3), ddof=1).ravel() / size**2
-    centre = (np.arange(max(rows, columns)) + 0.5) * size - 0.5
-    y, x = np.meshgrid(_unit(centre[:rows], height), _unit(centre[:columns], width), indexing="ij")
-    if np.mean(values > 0) < 0.9:
-        raise Rejected("field: a tenth of the image is not brighter than the offset: parts of the field are dark")
-    return x.ravel(), y.ravel(), values, variances, size
-
-
-def _unit(pixel: Floats, size: int) -> Floats:
-    """Pixel coordinate to [-1, 1]; the outermost pixel centres are the ends."""
-    return np.asarray(2 * pixel / (size - 1) - 1)
-
-
-def _polynomial(x: Floats, y: Floats, values: Floats, variances: Floats, degree: int) -> _Profile:
-    """Weighted least squares of exp(polynomial), blocks with dust or a bright speck weighted down (Huber).
-
-    The noise of a block is taken from the model, as noise that each block tells of itself would favour dim ones.
-    """
-    powers = tuple((a, b) for a in range(degree + 1) for b in range(degree + 1 - a))
-    matrix = _Profile(powers, np.zeros(len(powers)), np.zeros((0, 0)), 0.0, 0.0).basis(x, y)
-    typical = float(np.median(values))
-    usable = values > 0.02 * typical
-    start = matrix[usable]
-    coefficients = np.linalg.solve(start.T @ start, start.T @ np.log(values[usable]))
-    noise = _noise(values, variances)
-    floor = 0.05 * float(np.median(variances)) + 1e-12 * typical**2
-    trust = np.ones_like(values)
-    for _ in range(12):
-        model = np.exp(np.minimum(matrix @ coefficients, np.log(values.max()) + 2))
-        sigma = np.sqrt(np.maximum(noise[0] + noise[1] * model, floor))
-        residual = (values - model) / sigma
-        scale = max(1.4826 * float(np.median(np.abs(residual))), 1e-12)
-        trust = np.minimum(1.0, 3 * scale / np.maximum(np.abs(residual), 1e-12))
-        slope = matrix * (model / sigma)[:, None]
-        normal = (slope.T * trust) @ slope
-        step = np.linalg.solve(normal, slope.T @ (trust * residual))
-        coefficients = coefficients + step
-        if np.abs(step).max() < 1e-7:
-            break
-    freedom = max(len(values) - len(powers), 1)
-    chi2 = max(float(np.sum(trust * np.square(residual))) / freedom, 1e-12)
-    weight = 1 / np.square(sigma)
-    spread = float(np.sum(weight * np.square(values - np.average(values, weights=weight))))
-    r2 = 1 - chi2 * freedom / spread if spread > 0 else 0.0
-    return _Profile(powers, np.asarray(coefficients, dtype=np.float64), np.linalg.inv(normal) * chi2, r2, chi2)
-
-
-def _noise(values: Floats, variances: Floats) -> tuple[float, float]:
-    """variance = first + second * value, as light has it."""
-    centred = values - values.mean()
-    power = float(centred @ centred)
-    slope = max(float(centred @ variances) / power, 0.0) if power > 0 else 0.0
-    return float(variances.mean()) - slope * float(values.mean()), slope
-
-
-def _evenness(profile: _Profile, finer: _Profile, light: Floats, out: Findings) -> None:
+def _evenness(profile: Surface, rivals: list[Surface], light: Floats, out: Findings) -> None:
     height, width = light.shape
     line = np.linspace(-1, 1, _GRID)
     y, x = (grid.ravel() for grid in np.meshgrid(line, line, indexing="ij"))
-    logs = profile.log(x, y)
-    dimmest = int(logs.argmin())
-    bright, inside = _maximum(profile, np.array([x[logs.argmax()], y[logs.argmax()]]))
-    top = float(np.exp(profile.log(bright[:1], bright[1:])[0]))
-    low = np.array([x[dimmest], y[dimmest]])
+    values = profile.value(x, y)
+    bright, inside = _maximum(profile, np.array([x[values.argmax()], y[values.argmax()]]))
+    top = float(profile.value(bright[:1], bright[1:])[0])
+    low = np.array([x[values.argmin()], y[values.argmin()]])
     uniformity, error = _ratio(profile, low, bright)
-    # What a finer model says differently is a systematic error of this one.
-    model = abs(_ratio(finer, low, bright)[0] - uniformity)
+    others = [_ratio(rival, low, bright) for rival in rivals]
+    model = max(_beyond(other - uniformity, again, error) for other, again in others)
     out.add("uniformity_percent", 100 * uniformity, "%", 196 * float(np.hypot(error, model)))
     out.add("max_intensity", top, "ADU", 1.96 * top * _log_error(profile, bright))
-    _centre(profile, bright, inside, (height, width), out)
+    _centre(profile, rivals, bright, inside, (height, width), out)
     _regions(profile, (height, width), top, out)
-    out.arrays |= {"profile": np.exp(logs).reshape(_GRID, _GRID) / top, "shape": np.array([height, width])}
+    out.arrays |= {"profile": values.reshape(_GRID, _GRID) / top, "shape": np.array([height, width])}
 
 
-def _ratio(profile: _Profile, low: Floats, high: Floats) -> tuple[float, float]:
+def _ratio(profile: Surface, low: Floats, high: Floats) -> tuple[float, float]:
     """Intensity at one place over that at another, and its standard error."""
-    terms = profile.basis(low[:1], low[1:])[0] - profile.basis(high[:1], high[1:])[0]
-    ratio = float(np.exp(terms @ profile.coefficients))
+    terms = profile.log_terms(low[:1], low[1:])[0] - profile.log_terms(high[:1], high[1:])[0]
+    ratio = float(profile.value(low[:1], low[1:])[0] / profile.value(high[:1], high[1:])[0])
     return ratio, ratio * float(np.sqrt(terms @ profile.covariance @ terms))
 
 
-def _log_error(profile: _Profile, point: Floats) -> float:
-    terms = profile.basis(point[:1], point[1:])[0]
+def _beyond(difference: float, other: float, error: float) -> float:
+    """Systematic error: what a model that fits as well says differently, beyond what its own larger error explains."""
+    return float(np.sqrt(max(difference**2 - max(other**2 - error**2, 0.0), 0.0)))
+
+
+def _log_error(profile: Surface, point: Floats) -> float:
+    terms = profile.log_terms(point[:1], point[1:])[0]
     return float(np.sqrt(terms @ profile.covariance @ terms))
 
 
-def _maximum(profile: _Profile, point: Floats) -> tuple[Floats, bool]:
+def _maximum(profile: Surface, point: Floats) -> tuple[Floats, bool]:
     """The maximum near a point of the grid, and whether it lies inside the field."""
     for _ in range(20):
         gradient, hessian, _ = _derivatives(profile, point)
@@ -198,7 +93,7 @@ def _maximum(profile: _Profile, point: Floats) -> tuple[Floats, bool]:
     return point, bool(np.all(np.abs(point) < 1))
 
 
-def _derivatives(profile: _Profile, point: Floats) -> tuple[Floats, Floats, Floats]:
+def _derivatives(profile: Surface, point: Floats) -> tuple[Floats, Floats, Floats]:
     """Gradient, Hessian and the gradient of each term, by central differences (exact enough for degree 6)."""
     h = 1e-3
     dx, dy = np.array([h, 0.0]), np.array([0.0, h])
@@ -212,40 +107,83 @@ def _derivatives(profile: _Profile, point: Floats) -> tuple[Floats, Floats, Floa
     return first @ profile.coefficients, np.array([[xx, xy], [xy, yy]]), first
 
 
-def _centre(profile: _Profile, bright: Floats, inside: bool, shape: tuple[int, int], out: Findings) -> None:
+def _centre(
+    profile: Surface, rivals: list[Surface], bright: Floats, inside: bool, shape: tuple[int, int], out: Findings
+) -> None:
     height, width = shape
     half_size = np.array([(width - 1) / 2, (height - 1) / 2])
-    error = np.zeros((2, 2))
-    if inside:
-        _, hessian, first = _derivatives(profile, bright)
-        turn = np.linalg.solve(hessian, first)
-        error = turn @ profile.covariance @ turn.T
-    else:
+    if not inside:
         out.doubt("the brightest place is at the border of the field: its true centre lies outside")
+    places = _places(profile, rivals, bright, inside)
     centre = (bright + 1) * half_size
-    sigma = np.sqrt(np.diag(error)) * half_size
     for number, axis in enumerate("xy"):
-        half = 1.96 * float(sigma[number]) if inside else None
-        out.add(f"center_fitted_{axis}", float(centre[number]), "px", half)
-        relative = float(bright[number])
-        out.add(
-            f"center_fitted_{axis}_relative",
-            relative,
-            None,
-            half / float(half_size[number]) if half is not None else None,
-        )
+        around = None if places is None else _interval(float(bright[number]), places[:, number])
+        low, high = ((end + 1) * float(half_size[number]) for end in around or (0.0, 0.0))
+        scaled = (low, high) if around else None
+        out.between(f"center_fitted_{axis}", float(centre[number]), "px", scaled)
+        out.between(f"center_fitted_{axis}_relative", float(bright[number]), None, around)
     out.add("center_fitted_distance_relative", float(np.hypot(*bright)), None)
-    away = bright * half_size
-    distance = float(np.hypot(*away))
-    scaled = error * np.outer(half_size, half_size)
-    along = away / distance if distance > 0 else np.array([1.0, 0.0])
-    spread = float(np.sqrt(along @ scaled @ along))
     diagonal = float(np.hypot(width, height))
-    centring = 100 - 200 * distance / diagonal
-    out.add("centring_accuracy_percent", centring, "%", 1.96 * 200 / diagonal * spread if inside else None)
+
+    def centring(points: Floats) -> Floats:
+        return np.asarray(100 - 200 * np.hypot(*(points * half_size).T) / diagonal)
+
+    value = float(centring(bright[np.newaxis])[0])
+    known = None if places is None else _interval(value, centring(places))
+    out.between("centring_accuracy_percent", value, "%", known)
 
 
-def _regions(profile: _Profile, shape: tuple[int, int], top: float, out: Findings) -> None:
+def _places(profile: Surface, rivals: list[Surface], bright: Floats, inside: bool) -> Floats | None:
+    """Where the maximum may be as well, (n, 2): drawn from the errors of the fit, moved as other models move it.
+
+    None where it lies outside the field.
+    """
+    random = np.random.default_rng(0)
+    error = _place_error(profile, bright) if inside else np.full((2, 2), np.inf)
+    if float(np.diag(error).max()) <= (2 / _GRID) ** 2:
+        draws = random.multivariate_normal(bright, error, _DRAWS)
+    else:
+        # A flat top: the maximum jumps about, and a straight line through its errors says nothing.
+        draws = _drawn_maxima(profile, random)
+        if not inside and float(draws.std(axis=0).max()) < 2 / _GRID:
+            return None
+        error = np.cov(draws.T)
+    moves = np.array([_move(rival, bright, error) for rival in rivals]).max(axis=0)
+    return np.asarray(draws + moves * random.standard_normal(draws.shape))
+
+
+def _place_error(profile: Surface, point: Floats) -> Floats:
+    """Covariance of the place of a maximum."""
+    _, hessian, first = _derivatives(profile, point)
+    turn = np.linalg.solve(hessian, first)
+    return np.asarray(turn @ profile.covariance @ turn.T)
+
+
+def _move(rival: Surface, bright: Floats, error: Floats) -> list[float]:
+    """How far along x and y another model puts the maximum, beyond its own errors."""
+    place, inside = _maximum(rival, bright)
+    own = _place_error(rival, place) if inside else error
+    return [
+        _beyond(float(place[axis] - bright[axis]), float(np.sqrt(own[axis, axis])), float(np.sqrt(error[axis, axis])))
+        for axis in (0, 1)
+    ]
+
+
+def _drawn_maxima(profile: Surface, random: np.random.Generator) -> Floats:
+    """Maxima on the grid of surfaces drawn from the errors of the fit, (n, 2) as x, y."""
+    line = np.linspace(-1, 1, _GRID)
+    y, x = (grid.ravel() for grid in np.meshgrid(line, line, indexing="ij"))
+    drawn = random.multivariate_normal(profile.coefficients, profile.covariance, _DRAWS)
+    top = (profile.basis(x, y) @ drawn.T).argmax(axis=0)
+    return np.stack([x[top], y[top]], axis=1)
+
+
+def _interval(value: float, drawn: Floats) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return min(float(low), value), max(float(high), value)
+
+
+def _regions(profile: Surface, shape: tuple[int, int], top: float, out: Findings) -> None:
     """Nine squares of a tenth of the size: corners, edges, the middle. Of the profile: dust and noise are not light."""
     height, width = shape
     size = max(1, int(_CORNER * (height + width) / 2))
@@ -254,9 +192,9 @@ def _regions(profile: _Profile, shape: tuple[int, int], top: float, out: Finding
     outer = []
     for vertical, row in zip(("top", "middle", "bottom"), starts[0], strict=True):
         for horizontal, column in zip(("left", "center", "right"), starts[1], strict=True):
-            y, x = (g.ravel() for g in np.meshgrid(_unit(row + offsets, height), _unit(column + offsets, width)))
-            terms = profile.basis(x, y)
-            values = np.exp(terms @ profile.coefficients)
+            y, x = (g.ravel() for g in np.meshgrid(unit(row + offsets, height), unit(column + offsets, width)))
+            values = profile.value(x, y)
+            terms = profile.log_terms(x, y)
             mean = float(values.mean())
             slope = values @ terms / len(values)
             half = 1.96 * float(np.sqrt(slope @ profile.covariance @ slope))

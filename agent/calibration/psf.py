@@ -91,7 +91,7 @@ def _summary(name: str, values: Floats, unit: str | None, out: Findings) -> None
     spread = float(values.std(ddof=1))
     half = float(stats.t.ppf(0.975, count - 1)) * spread / np.sqrt(count)
     out.add(f"{name}_mean", float(values.mean()), unit, half)
-    out.add(f"{name}_median", float(np.median(values)), unit, 1.2533 * half)
+    out.add(f"{name}_median", float(np.median(values)), unit, median_factor(count) * half)
     low, high = (spread * np.sqrt((count - 1) / stats.chi2.ppf(p, count - 1)) for p in (0.975, 0.025))
     out.between(f"{name}_std", spread, unit, (float(low), float(high)))
 
@@ -117,8 +117,14 @@ def _against_theory(
 
 
 def _ratio(name: str, values: Floats, out: Findings) -> None:
-    half = 1.2533 * float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / np.sqrt(len(values))
-    out.add(name, float(np.median(values)), None, half)
+    count = len(values)
+    half = float(stats.t.ppf(0.975, count - 1)) * float(values.std(ddof=1)) / np.sqrt(count)
+    out.add(name, float(np.median(values)), None, median_factor(count) * half)
+
+
+def median_factor(count: int) -> float:
+    """Standard error of the median over that of the mean, normal values (Kenney and Keeping, with its small-n term)."""
+    return float(np.sqrt(np.pi * count / (2 * count + np.pi - 2)))
 
 
 def _counts(found: Found, out: Findings) -> None:
