@@ -14,6 +14,7 @@ from agent.contract.record import Record
 from agent.contract.upload import HEALTH
 from agent.errors import Rejected
 from agent.facility.access import everything
+from agent.facility.amendments import Amendment, amendments
 from agent.facility.catalogue import Measurement, Quarantined, Usage
 from agent.facility.fleet import Fleet
 from agent.facility.indexing import read_record
@@ -55,6 +56,8 @@ class Detail(BaseModel):
     record: Record | None
     quarantine: Quarantined | None = None
     preview: Preview | None = None
+    amendments: list[Amendment] = []
+    """What is to be read into the record, in the order of their times; the entry has them in it."""
 
 
 class Asked(BaseModel):
@@ -109,6 +112,7 @@ def acquisition(acquisition_id: str, parts: Shared) -> Detail:
         record=record_of(parts.storage, entry.dataset),
         quarantine=quarantined[0] if quarantined else None,
         preview=parts.previews.of(entry.dataset),
+        amendments=amendments(parts.storage, entry),
     )
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_AMENDED = "/acquisition/amended"
+
 
 class Subscriber:
     """Listens to everything below the prefix. Speaks MQTT 3.1.1, which every broker does."""
@@ -31,6 +33,7 @@ class Subscriber:
         self._mirror = mirror
         self._gaps = Gaps(settings.prefix, heard=heard)
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_amended: Callable[[str, bytes], None] = lambda topic, payload: None
         self._asking = threading.Thread(target=self._ask, name="facility-gaps", daemon=True)
         self._ended = threading.Event()
         # A new name each time: every replica of the facility listens for itself.
@@ -90,6 +93,8 @@ class Subscriber:
     def _on_message(self, client: mqtt.Client, _: Any, message: mqtt.MQTTMessage) -> None:
         try:
             self._mirror.apply(message.topic, bytes(message.payload))
+            if message.topic.endswith(_AMENDED):
+                self.on_amended(message.topic, bytes(message.payload))
             for topic, payload in self._gaps.note(message.topic, bytes(message.payload), message.retain):
                 client.publish(topic, payload, qos=1)
         except (UnicodeDecodeError, RecursionError) as error:

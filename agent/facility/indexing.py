@@ -13,6 +13,7 @@ from agent.clock import iso
 from agent.contract.layout import RECORD
 from agent.contract.record import Captured, Metric, Record, Tier
 from agent.errors import Rejected
+from agent.facility.amendments import amended
 from agent.facility.catalogue import Catalogue, Measurement
 from agent.facility.refusal import Unknown
 from agent.facility.search import Entry, QcStatus
@@ -35,7 +36,7 @@ def index(catalogue: Catalogue, storage: Storage, dataset: str) -> None:
         where = ".".join(str(level) for level in error.errors(include_url=False)[0]["loc"]) or "the whole"
         catalogue.put(_bare(dataset, files, f"{RECORD} cannot be read: {where}"))
     else:
-        entry = _entry(dataset, files, record)
+        entry = amended(storage, _entry(dataset, files, record))
         catalogue.put(entry, _text(record), _measured(entry, record))
 
 

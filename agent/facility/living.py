@@ -12,10 +12,12 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from agent.errors import ScopeAgentError
+from agent.errors import Rejected, ScopeAgentError
+from agent.facility.amendments import keep
 from agent.facility.broker import Subscriber
 from agent.facility.catalogue import Measurement
-from agent.facility.indexing import reconcile
+from agent.facility.indexing import index, reconcile
+from agent.facility.naming import check_dataset
 from agent.facility.parts import Parts
 from agent.facility.refusal import Unknown
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_S = 3600.0
 _REMEMBER_S = 60.0
+_AGAIN_S = 5.0
 _HEARD = "facility/heard.json"
 
 
@@ -88,10 +91,13 @@ def _listening(parts: Parts, subscriber: Subscriber) -> list[asyncio.Task[None]]
             loop.call_soon_threadsafe(call)
 
     parts.mirror.on_measured = lambda found: in_loop(lambda: keep(found))
+    amended: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+    subscriber.on_amended = lambda topic, payload: in_loop(lambda: amended.put_nowait((topic, payload)))
     subscriber.on_connected = lambda: in_loop(connected.set)
     return [
         asyncio.create_task(_announcing(parts, connected)),
         asyncio.create_task(_measuring(parts, measured)),
+        asyncio.create_task(_amending(parts, amended)),
         asyncio.create_task(_remembering(parts, subscriber)),
     ]
 
@@ -109,6 +115,22 @@ async def _measuring(parts: Parts, measured: asyncio.Queue[list[Measurement]]) -
         await _tried(partial(parts.catalogue.measure, found))
 
 
+async def _amending(parts: Parts, amended: asyncio.Queue[tuple[str, bytes]]) -> None:
+    """Each until it is kept: the agent counts it as told."""
+    while True:
+        topic, payload = await amended.get()
+        if not await _tried(partial(_amend, parts, topic, payload)):
+            amended.put_nowait((topic, payload))
+            await asyncio.sleep(_AGAIN_S)
+
+
+def _amend(parts: Parts, topic: str, payload: bytes) -> None:
+    dataset = keep(parts.storage, topic, payload)
+    if dataset is not None and parts.storage.is_committed(check_dataset(dataset)):
+        index(parts.catalogue, parts.storage, dataset)
+        parts.hub.wake()
+
+
 async def _remembering(parts: Parts, subscriber: Subscriber) -> None:
     while True:
         await asyncio.sleep(_REMEMBER_S)
@@ -119,11 +141,16 @@ def _remember(parts: Parts, subscriber: Subscriber) -> None:
     parts.storage.keep_note(_HEARD, json.dumps(subscriber.heard()).encode())
 
 
-async def _tried(call: Callable[[], object]) -> None:
+async def _tried(call: Callable[[], object]) -> bool:
+    """True when it is done, or never can be."""
     try:
         await run_in_threadpool(call)
+    except Rejected as error:
+        log.warning("cannot be done: %s", error)
     except (ScopeAgentError, OSError) as error:
         log.warning("not done, will be tried again: %s", error)
+        return False
+    return True
 
 
 async def _housekeeping(parts: Parts) -> None:
