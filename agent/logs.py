@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.clock import iso
 from agent.config import LogSettings
+from agent.sources.spelling import shown
 
 _EXTRA = ("action", "acquisition")
 
@@ -22,7 +23,7 @@ class JsonLine(logging.Formatter):
         line |= {"message": record.getMessage(), "logger": record.name}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return shown(json.dumps(line, ensure_ascii=False))
 
 
 class Readable(logging.Formatter):

@@ -81,6 +81,7 @@ def list_(
 ) -> None:
     """The newest acquisitions and their states."""
     from agent.clock import iso
+    from agent.sources.spelling import shown
 
     with _outbox(config) as outbox:
         entries = outbox.newest(limit)
@@ -90,18 +91,24 @@ def list_(
     for entry in entries:
         run = entry.acquisition
         began = iso(run.started_ns)[:19]
-        typer.echo(f"{run.id}  {began}  {run.state:10}  {run.frames:>6} frames  {run.name}  {entry.error or ''}")
+        typer.echo(f"{run.id}  {began}  {run.state:10}  {run.frames:>6} frames  {run.name}  {shown(entry.error or '')}")
 
 
 @group.command()
 def show(acquisition_id: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """One acquisition with its files and events."""
+    """One acquisition with its files, events, and what became of its sources after their delivery."""
+    from agent.clock import iso
+
     with _outbox(config) as outbox:
         entry = _entry(outbox, acquisition_id)
         files = outbox.files(entry.acquisition.id)
         events = outbox.events_of(entry.acquisition.id)
+        changes = outbox.source_changes(entry.acquisition.id)
     said = _as_dict(entry) | {
         "delivery": [{"target": file.target, "state": file.state, "sha256": file.sha256} for file in files],
+        "source_changes": [
+            {"what": c.what, "at": iso(c.at_ns), "source": c.source, "detail": c.detail} for c in changes
+        ],
         "events": [{"sequence": e.sequence, "type": e.type, "published": e.published_ns is not None} for e in events],
     }
     typer.echo(json.dumps(said, indent=None if as_json else 2))

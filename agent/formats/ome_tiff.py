@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.formats import ome_xml, tiff_layout
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.sources.spelling import shown
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -221,7 +222,7 @@ def _name_files(dataset: Dataset, root: _Element) -> None:
     """Every TiffData names its file relative to the dataset."""
     from lxml import etree
 
-    relative = dataset.main.relative_to(dataset.root).as_posix()
+    relative = shown(dataset.main.relative_to(dataset.root).as_posix())
     single = len(dataset.files) == 1 and not dataset.missing
     for block in root.iterfind("{*}Image/{*}Pixels/{*}TiffData"):
         uuid = block.find("{*}UUID")
@@ -236,4 +237,4 @@ def _name_files(dataset: Dataset, root: _Element) -> None:
         if single:
             uuid.set("FileName", relative)
         elif named is not None:
-            uuid.set("FileName", named.relative_to(dataset.root).as_posix())
+            uuid.set("FileName", shown(named.relative_to(dataset.root).as_posix()))

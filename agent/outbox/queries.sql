@@ -237,3 +237,12 @@ AND NOT EXISTS (SELECT 1 FROM source_changes WHERE source_changes.acquisition_id
                 AND source_changes.target = files.target AND source_changes.source = files.source
                 AND what IN ('gone', 'replaced'))
 ORDER BY source LIMIT :limit;
+
+-- delivered_at
+-- The same for one path.
+SELECT * FROM files WHERE source = :source AND role = 'data' AND state = 'verified'
+AND NOT EXISTS (SELECT 1 FROM releases WHERE releases.acquisition_id = files.acquisition_id
+                AND releases.source = files.source AND moved_ns IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM source_changes WHERE source_changes.acquisition_id = files.acquisition_id
+                AND source_changes.target = files.target AND source_changes.source = files.source
+                AND what IN ('gone', 'replaced'));

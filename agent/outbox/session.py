@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from agent.errors import Damaged, Misconfigured, NoSpace, Retryable, ScopeAgentError
+from agent.outbox.codec import read, spelled
 from agent.outbox.queries import statements
 from agent.outbox.tables import Database
 
@@ -45,15 +46,16 @@ class Session:
                 self._connection.rollback()
 
     def _run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
-        return self._connection.execute(statements()[name], values)
+        return self._connection.execute(statements()[name], spelled(values))
 
     def _run_each(self, name: str, rows: list[dict[str, Any]], /) -> None:
-        self._connection.executemany(statements()[name], rows)
+        self._connection.executemany(statements()[name], map(spelled, rows))
 
     def _rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         with self._lock:
             try:
-                return list(self._tables.query(statements()[name], values))
+                rows = self._tables.query(statements()[name], spelled(values))
+                return [{column: read(value) for column, value in row.items()} for row in rows]
             except UNREADABLE as error:
                 raise translated(error) from error
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agent.outbox.codec import Spelled
 from agent.outbox.events import Events
 from agent.outbox.rows import FileRow, FileState, SourceChange
 from agent.outbox.session import readable
 from agent.sources.identity import Identity
+from agent.sources.spelling import stored
 
 
 class Sources(Events):
@@ -49,9 +51,19 @@ class Sources(Events):
 
     def delivered_below(self, folder: str, after: str, limit: int) -> list[FileRow]:
         """Verified files whose sources should be below `folder` (ends with a separator), by path, after one."""
-        until = folder[:-1] + chr(ord(folder[-1]) + 1)
-        rows = self._rows("delivered_below", after=max(folder, after), until=until, limit=limit)
-        return [_file(row) for row in rows]
+        # Names that are no text are stored behind all others, with a mark ahead.
+        plain, marked = folder, stored(folder + "\udcff").removesuffix("%FF")
+        rows: list[FileRow] = []
+        for begin in (plain, marked):
+            until = Spelled(begin[:-1] + chr(ord(begin[-1]) + 1))
+            behind = Spelled(max(begin, stored(after)))
+            found = self._rows("delivered_below", after=behind, until=until, limit=limit - len(rows))
+            rows += [_file(row) for row in found]
+        return rows
+
+    def delivered_at(self, source: str) -> list[FileRow]:
+        """The same for the path of one file."""
+        return [_file(row) for row in self._rows("delivered_at", source=source)]
 
     def _note(self, change: SourceChange) -> None:
         self._run(

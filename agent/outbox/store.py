@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from agent.acquisition import Acquisition, State
 from agent.clock import Clock
 from agent.errors import Damaged
 from agent.outbox import recovery
 from agent.outbox.check import problems
+from agent.outbox.codec import decode, encode, read
 from agent.outbox.migrate import upgrade
 from agent.outbox.releases import Releases
 from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
@@ -97,7 +96,7 @@ class Outbox(Releases):
                 state=acquisition.state.value,
                 started_ns=acquisition.started_ns,
                 dataset=dataset,
-                value=msgspec.json.encode(acquisition).decode(),
+                value=encode(acquisition),
                 size=sum(file.size for file in listed) if listed is not None else -1,
             )
             if listed is not None:
@@ -256,7 +255,7 @@ class Outbox(Releases):
             try:
                 cursor = self._run(name, **values)
                 places = [[column[0] for column in cursor.description].index(field) for field in FileRow.__slots__]
-                return [_file([row[place] for place in places]) for row in cursor]
+                return [_file([read(row[place]) for place in places]) for row in cursor]
             except UNREADABLE as error:
                 raise translated(error) from error
 
@@ -277,7 +276,7 @@ def _new_row(acquisition_id: str, file: NewFile) -> dict[str, Any]:
 
 def _entry(row: dict[str, Any]) -> Entry:
     with readable("acquisition", row["id"]):
-        acquisition = msgspec.json.decode(row["value"], type=Acquisition)
+        acquisition = decode(row["value"])
     return Entry(acquisition, row["dataset"], row["attempts"], row["next_at_ns"], row["error"], row["size"])
 
 

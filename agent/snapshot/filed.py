@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.record import Captured, Channel, Component, Session
 from agent.snapshot.model import Block, Image, Planes
 from agent.snapshot.values import number
+from agent.sources.spelling import original, portable, shown
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -258,19 +259,21 @@ def is_tiff(name: str) -> bool:
 def _addressed(places: Sequence[Place]) -> dict[str, list[Block]]:
     found: dict[str, list[Block]] = {}
     for one in places:
-        found.setdefault(one.image, []).append(Block(one.file, None, one.ifd, one.z, one.c, one.t, one.count))
+        found.setdefault(one.image, []).append(Block(portable(one.file), None, one.ifd, one.z, one.c, one.t, one.count))
     return found
 
 
 def _blocks(pixels: ome.Pixels, names: tuple[str, ...]) -> Iterator[Block]:
-    by_leaf = {posixpath.basename(name): name for name in names}
+    # A file says of others what they are called here, not what they are called where they are delivered.
+    called = {shown(original(name)): name for name in names}
+    by_leaf = {posixpath.basename(name): known for name, known in called.items()}
     tiffs = [name for name in names if is_tiff(name)]
     # Without a name the planes lie in the file that says so, and only one can.
     itself = tiffs[0] if len(tiffs) == 1 else None
     for block in pixels.tiff_data_blocks:
         said = block.uuid.file_name if block.uuid else None
         leaf = posixpath.basename(said.replace("\\", "/")) if said else None
-        file = said if said in names else by_leaf.get(leaf or "", said) if said else itself
+        file = called.get(said, by_leaf.get(leaf or "", said)) if said else itself
         yield Block(
             file,
             block.uuid.value if block.uuid else None,

@@ -30,20 +30,24 @@ def is_network(path: Path) -> bool | None:
     return None if kind is None else kind in _REMOTE or kind.startswith("fuse")
 
 
-def is_away(folder: str) -> bool:
-    """Not there, not readable, or empty as a mount point is while its share is away."""
+def is_away(folder: str, device: str = "") -> bool:
+    """Not there or not readable; or empty and on another device than its files were (`device`), as a mount point is
+    while its share is away."""
     try:
         with os.scandir(folder) as entries:
-            return next(entries, None) is None
+            if next(entries, None) is not None:
+                return False
+        return bool(device) and device != str(os.stat(folder).st_dev)  # noqa: PTH116
     except OSError:
         return True
 
 
-def away_below(roots: Sequence[str]) -> Callable[[str], bool]:
-    """A question about a path: is the one of these folders that it lies in away?"""
+def away_below(roots: Sequence[str]) -> Callable[[str, str], bool]:
+    """A question about a path and the identity (`device:number`) of what was there: is its watched folder away?"""
 
-    def asked(path: str) -> bool:
-        return any(Path(path).is_relative_to(root) and is_away(root) for root in roots)
+    def asked(path: str, file_id: str) -> bool:
+        device = file_id.rpartition(":")[0]
+        return any(Path(path).is_relative_to(root) and is_away(root, device) for root in roots)
 
     return asked
 

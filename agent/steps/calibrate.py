@@ -18,7 +18,7 @@ from agent.contract.layout import COMPANION, DATA
 from agent.contract.record import Record
 from agent.errors import Rejected
 from agent.steps import workspace
-from agent.steps.enqueue import enqueue, portable
+from agent.steps.enqueue import enqueue
 from agent.steps.station import Station
 from agent.telemetry import announce
 
@@ -121,7 +121,7 @@ def _analysed(
 
     # Our own OME-XML knows the optics, exposures and positions, whatever the file says.
     said = OME.from_xml((station.workspace / acquisition.id / COMPANION).read_bytes())
-    files = {f"{DATA}/{portable(file.name)}": Path(file.path) for file in acquisition.files}
+    files = {f"{DATA}/{file.name}": Path(file.path) for file in acquisition.files}
     return analyse(kind, load_dataset(main, files, said, station.calibration.max_gib), given)
 
 

@@ -17,6 +17,7 @@ from agent.sources.events import FileSeen, FilesGone, FinishReason, Plan
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
 from agent.sources.settings import WatchSettings
+from agent.sources.spelling import shown
 from agent.steps.enqueue import data_files
 from agent.steps.examine import Finding, examine
 from agent.steps.follow import Follow, Relation, Standing
@@ -59,8 +60,8 @@ class Candidates:
     """Acquisitions that the hook tells of, by origin; their files are not acquisitions of their own."""
     told: Callable[[], bool] = lambda: True
     """Whether hook and log told all they know: until then a file that is seen may be theirs."""
-    away: Callable[[str], bool] = lambda _: False
-    """Whether the watched folder above a path cannot be looked into now."""
+    away: Callable[[str, str], bool] = lambda *_: False
+    """Whether the watched folder above a path, where a file of this identity was, cannot be looked into now."""
     quiet: Quiet = field(default_factory=Quiet)
     follow: Follow = field(init=False)
     _gone: Gone = field(init=False)
@@ -226,7 +227,7 @@ class Candidates:
             id=derived_id(found.mtime_ns if found else candidate.seen_ns, self.station.topics.root, origin),
             origin=origin,
             found_by=FoundBy.WATCH,
-            name=candidate.main.name.partition(".")[0],
+            name=shown(candidate.main.name.partition(".")[0]),
             state=State.COMPLETE,
             started_ns=candidate.seen_ns,
             plan=Plan(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from agent.steps import workspace
 from agent.steps.station import Station
 
 _ROLES: dict[str, Role] = {COMPANION: "metadata", METHODS: "methods", DEVICE_STATE: "device-state"}
-_ILLEGAL = re.compile(r"[\x00-\x1f\x7f\\:%]")
 
 
 def enqueue(station: Station, acquisition: Acquisition) -> None:
@@ -35,17 +33,12 @@ def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
     return [*data_files(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
 
 
-def portable(name: str) -> str:
-    """A relative POSIX name with what is illegal elsewhere percent-encoded; ordinary names stay as they are."""
-    return _ILLEGAL.sub(lambda match: f"%{ord(match[0]):02X}", name)
-
-
 def data_files(acquisition: Acquisition, descriptions: Mapping[str, Path] | None = None) -> list[NewFile]:
     """The rows of its images; known to the outbox from the moment they are whole, so that each is found again."""
     descriptions = descriptions or {}
     return [
         NewFile(
-            target=f"{DATA}/{portable(file.name)}",
+            target=f"{DATA}/{file.name}",
             source=file.path,
             role="data",
             size=file.size,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.outbox import FileRow, FileState, SourceChange
+from agent.outbox import FileRow, SourceChange
 from agent.sources.events import FilesGone
 from agent.sources.identity import Identity, identity
 from agent.steps.station import Station
@@ -25,8 +25,8 @@ class Gone:
     """Owned by the thread that listens."""
 
     station: Station
-    away: Callable[[str], bool]
-    """Whether the watched folder above a path cannot be looked into now."""
+    away: Callable[[str, str], bool]
+    """Whether the watched folder above a path, where a file of this identity was, cannot be looked into now."""
     _todo: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
     """By path and depth: when to look, and the path to go on after. All wait as long, so the first is the next."""
 
@@ -41,9 +41,6 @@ class Gone:
             (path, deep), (due, after) = next(iter(self._todo.items()))
             if due > deadline:
                 return False
-            if self.away(path):
-                self._todo[path, deep] = (deadline + _WAIT_S, after)
-                return False
             self._look(path, deep, after)
         return bool(self._todo)
 
@@ -54,7 +51,11 @@ class Gone:
         rows = outbox.delivered_below(folder, after, _PAGE)
         asked = [row for row in rows if deep or os.path.dirname(row.source) == path]  # noqa: PTH120
         if not after:
-            asked += [row for row in outbox.files_at(path) if row.state is FileState.VERIFIED]
+            asked += outbox.delivered_at(path)
+        if any(self.away(row.source, row.file_id) for row in asked[:1]):
+            del self._todo[path, deep]
+            self._todo[path, deep] = (self.station.clock.monotonic() + _WAIT_S, after)
+            return
         self._note([change for row in asked if (change := self._change(row)) is not None])
         if len(rows) < _PAGE:
             del self._todo[path, deep]

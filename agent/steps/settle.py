@@ -11,6 +11,7 @@ from agent.formats.port import Dataset
 from agent.sources.events import FinishReason
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
+from agent.sources.spelling import apart
 from agent.steps.enqueue import data_files
 from agent.steps.examine import Finding, datasets_at, examine
 from agent.steps.station import Station
@@ -23,8 +24,8 @@ class Settle:
     """Owned by one thread."""
 
     station: Station
-    away: Callable[[str], bool] = lambda _: False
-    """Whether the watched folder above a path cannot be looked into now."""
+    away: Callable[[str, str], bool] = lambda *_: False
+    """Whether the watched folder above a path, where a file of this identity was, cannot be looked into now."""
     quiet: Quiet = field(default_factory=Quiet)
     _since: dict[str, float] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ class Settle:
         if acquisition.only_logged and not findings and patient:
             return False  # a watched folder may still show what it wrote
         if acquisition.main and not findings:
-            if self.away(acquisition.main):
+            if self.away(acquisition.main, acquisition.files[0].file_id if acquisition.files else ""):
                 self._since[acquisition.id] = now  # a share that is not there says nothing about its files
                 return False
             if patient:
@@ -108,8 +109,9 @@ def completed(acquisition: Acquisition, findings: list[Finding]) -> Acquisition:
 
 
 def source_files(dataset: Dataset) -> Iterator[SourceFile]:
-    """The dataset's files as they are now; one that vanished meanwhile is left out."""
+    """The dataset's files as they are now, named as every system can; one that vanished meanwhile is left out."""
+    names = apart(path.relative_to(dataset.root).as_posix() for path in dataset.files)
     for path in dataset.files:
         found = identity(path)
         if found is not None:
-            yield SourceFile(str(path), path.relative_to(dataset.root).as_posix(), *found)
+            yield SourceFile(str(path), names[path.relative_to(dataset.root).as_posix()], *found)

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from agent.sources.identity import Identity, identity
-from agent.sources.mounts import is_network
+from agent.sources.identity import Identity, identity, identity_of
+from agent.sources.mounts import away_below, is_network
 from agent.sources.quiet import Quiet
 from agent.sources.writers import is_open_for_writing
 
@@ -93,6 +93,17 @@ def test_a_network_share_says_nothing_of_writers_elsewhere(tmp_path, monkeypatch
 def test_local_folders_are_no_network(tmp_path):
     assert is_network(tmp_path) is False
     assert is_network(tmp_path / "none") is None
+
+
+def test_an_empty_mount_point_is_away_and_an_emptied_folder_is_not(tmp_path):
+    device, number = identity_of(tmp_path.stat()).file_id.split(":")
+    away = away_below([str(tmp_path)])
+    assert not away(str(tmp_path / "a.tif"), f"{device}:{number}")
+    assert away(str(tmp_path / "a.tif"), f"{int(device) + 1}:{number}")
+    assert not away(str(tmp_path.parent / "a.tif"), f"{int(device) + 1}:{number}")
+    (tmp_path / "b.tif").write_bytes(b"1")
+    assert not away(str(tmp_path / "a.tif"), f"{int(device) + 1}:{number}")
+    assert away_below([str(tmp_path / "none")])(str(tmp_path / "none/a.tif"), "")
 
 
 def test_quiet_ignores_what_the_files_clock_says():

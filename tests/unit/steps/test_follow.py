@@ -11,6 +11,7 @@ import pytest
 
 from agent.acquisition import State
 from agent.errors import Unreachable
+from agent.outbox import Release
 from agent.sources.identity import Identity, identity
 from tests.unit.steps.rig import Rig, spread, thor_set
 from tests.unit.steps.test_steps import image
@@ -239,10 +240,8 @@ def test_a_share_that_is_away_says_nothing_of_its_files(rigs: list[Rig]) -> None
     rigs[0].until_queued()
     away = rigs[0].folder / "unmounted"
     rigs[0].watched.rename(away)
-    rigs[0].watched.mkdir()
     rigs[0].turn(150)
     assert State.REJECTED not in {run.state for run in rigs[0].all()}
-    rigs[0].watched.rmdir()
     away.rename(rigs[0].watched)
     rigs[0].turn(60)
     assert [run.state for run in rigs[0].all()] == [State.VERIFIED] * 2
@@ -305,3 +304,18 @@ def test_identity_tells_reused_numbers_from_renamed_files() -> None:
     assert Identity(10, 5_000_000_000, "1:7").doubtful
     assert Identity(10, 5, "1:0").doubtful
     assert not one.doubtful
+
+
+def test_a_source_that_we_released_ourselves_is_not_called_deleted(rigs: list[Rig]) -> None:
+    path = image(rigs[0].watched / "a.tif")
+    image(rigs[0].watched / "b.tif", 3)
+    rigs[0].turn(6)
+    (row,) = rigs[0].outbox.files_at(str(path))
+    release = Release(row.source, row.acquisition_id, str(row.source_sha256), str(path.parent / ".kept/a.tif"), 1)
+    rigs[0].outbox.plan_release([release])
+    (path.parent / ".kept").mkdir()
+    path.rename(release.kept)
+    rigs[0].outbox.release_moved(release, 2)
+    rigs[0].folder_source._tell_gone(str(path), deep=True)
+    rigs[0].turn(40)
+    assert rigs[0].changes() == []

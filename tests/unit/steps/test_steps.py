@@ -27,7 +27,6 @@ from agent.sources.identity import identity
 from agent.sources.settings import WatchSettings
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
-from agent.steps.enqueue import portable
 from agent.steps.examine import datasets_at
 from agent.steps.journals import Journals
 from agent.steps.listen import Listen
@@ -303,11 +302,6 @@ def test_outputs_of_several_positions_are_found_beside_and_below(tmp_path: Path)
     image(tmp_path / "other.ome.tiff")
     found = datasets_at((str(tmp_path / "x.ome.tiff"),))
     assert sorted(file.name for dataset in found for file in dataset.files) == ["x_p000.ome.tiff", "x_p001.ome.tiff"]
-
-
-def test_names_that_are_illegal_elsewhere_are_escaped_reversibly() -> None:
-    assert portable("a b/µ.tif") == "a b/µ.tif"
-    assert portable("a:b\\c\n%") == "a%3Ab%5Cc%0A%25"
 
 
 def complete(bench: Bench) -> None:
