@@ -32,6 +32,15 @@ class Interrupted(Retryable):
     """The daemon is stopping, or something more urgent came: the next call resumes."""
 
 
+class Superseded(Exception):
+    """The target has committed this very acquisition, with other bytes than its files have now."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__("the files were written again after they had been committed")
+        self.record = record
+        """Of what was committed."""
+
+
 class Differs(Retryable):
     """The far side tells another hash than that of what we have."""
 
@@ -66,10 +75,15 @@ class Worker:
         try:
             return self._deliver(entry, dataset)
         except (Differs, Mismatch):
-            earlier = self._delivered_before(entry, dataset)
-            if earlier is None:
+            record = self._recorded(dataset)
+            if record is None:
                 raise
-            return earlier
+            earlier = self._delivered_before(entry, record)
+            if earlier is not None:
+                return earlier
+            if record.id == entry.acquisition.id:
+                raise Superseded(record) from None
+            raise
 
     def _deliver(self, entry: Entry, dataset: str) -> Delivered:
         self._send_left(entry, dataset, data=True)
@@ -144,18 +158,19 @@ class Worker:
             raise self._differs(row)
         return Sent(row, held, reading.source_sha256, reading.size, confirmed.touched_ns)
 
-    def _delivered_before(self, entry: Entry, dataset: str) -> Delivered | None:
+    def _recorded(self, dataset: str) -> Record | None:
+        """What a committed dataset says of itself; None while there is none that can be read."""
+        body = self.target.record(dataset)
+        try:
+            return Record.model_validate_json(body) if body is not None else None
+        except ValidationError:
+            return None
+
+    def _delivered_before(self, entry: Entry, record: Record) -> Delivered | None:
         """The dataset exists and was made of these very sources: our state was lost and rebuilt since.
 
         Its documents may differ (they say when they were written); every source file must have the hash recorded.
         """
-        body = self.target.record(dataset)
-        if body is None:
-            return None
-        try:
-            record = Record.model_validate_json(body)
-        except ValidationError:
-            return None
         known = {file.path: file for file in record.files}
         rows = self.outbox.files(entry.acquisition.id)
         sent = []

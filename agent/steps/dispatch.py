@@ -12,18 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.acquisition import Acquisition, State, move
-from agent.contract.record import FileEntry
+from agent.contract.record import FileEntry, Record
 from agent.delivery.pace import Pace
 from agent.delivery.port import Target
 from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
-from agent.delivery.worker import Delivered, Interrupted, Worker
+from agent.delivery.worker import Delivered, Interrupted, Superseded, Worker
 from agent.document import seal
 from agent.errors import ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import Entry
 from agent.steps import workspace
 from agent.steps.release import ReleaseStep
 from agent.steps.station import Station
+from agent.steps.superseded import go_on_as_another, take_as_recorded
 from agent.telemetry import announce
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ class Dispatch:
             what(worker)
         except Interrupted:
             return
+        except Superseded as error:
+            self._superseded(entry, error.record)
         except SourceChanged as error:
             self._settle_again(entry.acquisition, error)
         except ScopeAgentError as error:
@@ -127,6 +130,17 @@ class Dispatch:
         noted = replace(acquisition, notes=(*acquisition.notes, str(error)))
         self.station.save(move(noted, State.SETTLING), files=[])
         log.warning("%s", error, extra={"action": "source.changed", "acquisition": acquisition.id})
+
+    def _superseded(self, entry: Entry, record: Record) -> None:
+        """Both versions are wanted: the one that the target holds, and the one that the files are now."""
+        another = go_on_as_another(self.station, entry)
+        self._verified(entry, take_as_recorded(self.station.outbox, entry, record))
+        log.warning(
+            "%s was written again after it had been committed: delivering it once more, as %s",
+            entry.acquisition.name,
+            another.id,
+            extra={"action": "superseded", "acquisition": entry.acquisition.id},
+        )
 
     def _failed(self, entry: Entry, error: ScopeAgentError) -> None:
         match decide(error, entry.attempts, self.settings):

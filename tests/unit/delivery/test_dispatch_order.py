@@ -11,8 +11,8 @@ from agent.acquisition import State
 from agent.contract.record import AgentInfo, Counts, Record
 from agent.delivery.facility import FacilityTarget
 from agent.delivery.settings import DeliverySettings
-from agent.delivery.worker import Worker
-from agent.errors import Mismatch, Rejected, Retryable
+from agent.delivery.worker import Superseded, Worker
+from agent.errors import Rejected, Retryable
 from agent.outbox import FileState, NewFile, Outbox
 from agent.sources.identity import identity
 from agent.steps.dispatch import Dispatch
@@ -167,7 +167,7 @@ def test_what_was_delivered_before_the_state_was_lost_is_known_again(
         again.deliver(lost.get("00-1"))
         assert lost.files("00-1")[0].state is FileState.SENT
     else:
-        with pytest.raises((Mismatch, Retryable)):
+        with pytest.raises(Superseded):
             again.deliver(lost.get("00-1"))
     manifests = list((facility.data / "datasets").rglob("manifest-sha256.txt"))
     assert [path.parent for path in manifests] == [facility.data / "datasets" / DATASET]
