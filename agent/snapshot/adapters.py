@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from agent.contract.record import Captured
 from agent.snapshot.devices import Reading, State
@@ -37,6 +38,8 @@ SETTINGS: dict[str, _Names] = {
     "Andor": {
         "Gain": ("Pre-Amp-Gain",),
         "AmplificationGain": ("Gain",),
+        # What the adapter calls the readout mode is the horizontal shift speed: "10.000 MHz".
+        "ReadOutRate": ("ReadoutMode",),
         "ReadoutMode": ("Output_Amplifier",),
         "BitDepth": ("AD_Converter",),
         "Offset": ("BaselineClamp",),
@@ -51,8 +54,22 @@ SETTINGS: dict[str, _Names] = {
     "PCO_Camera": {"ReadOutRate": ("PixelRate",), "ReadoutMode": ("Noisefilter",)},
     "BaslerPylon": {"SensorExposureMode": ("ShutterMode",), "ReadoutMode": ("SensorReadoutMode",),
                     "FrameRate": ("ResultingFrameRate",), "Temperature": ("Temperature",)},
+    "HamamatsuHam": {
+        # The adapter's source is not public: names of the DCAM interface, and those that its users' metadata show.
+        "Gain": ("CONTRAST GAIN", "Gain"),
+        "AmplificationGain": ("SENSITIVITY", "EMGain"),
+        "Offset": ("CONVERSION FACTOR OFFSET", "Offset"),
+        "BitDepth": ("BIT PER CHANNEL", "BitDepth"),
+        "ReadOutRate": ("READOUT SPEED", "ScanMode"),
+        "ReadoutMode": ("SENSOR MODE", "ReadoutMode"),
+        "SensorExposureMode": ("SHUTTER MODE", "TRIGGER GLOBAL EXPOSURE"),
+        "TriggerMode": ("TRIGGER SOURCE", "Trigger"),
+        "Temperature": ("SENSOR TEMPERATURE", "CCDTemperature"),
+        "FrameRate": ("INTERNAL FRAME RATE",),
+    },
     "TSI": {"Temperature": ("TemperatureC",)},
-    "SpinnakerCamera": {"BitDepth": ("ADC Bit Depth",)},
+    "SpinnakerCamera": {"BitDepth": ("ADC Bit Depth",), "Offset": ("Black Level",), "TriggerMode": ("Trigger Mode",),
+                        "FrameRate": ("Frame Rate",)},
     "IDSPeak": {"Temperature": ("Sensor temperature",)},
     "TUCam": {"BitDepth": ("DepthMode",), "Temperature": ("Temperature",)},
 }  # fmt: skip
@@ -74,20 +91,28 @@ IDENTITY: dict[str, _Names] = {
         "SensorHeight": ("OnCameraCCDYSize",),
     },
     "PVCAM": {"Model": ("ChipName",), "PixelWellCapacity": ("FullWellCapacity",)},
-    "Andor": {"Model": ("CameraName", "Camera")},
+    "Andor": {"Model": ("Camera", "CameraName"), "SerialNumber": ("Camera",)},
     "AndorSDK3": {"Model": ("CameraModel",), "FirmwareVersion": ("CameraFirmware",)},
     "PCO_Camera": {"Model": ("CameraType",), "ElectronicConversionFactor": ("Conversion factor*100",)},
     "BaslerPylon": {"Model": ("CameraModel", "DeviceModelName")},
+    "HamamatsuHam": {"Model": ("CameraName",), "SerialNumber": ("CameraID",),
+                     "ElectronicConversionFactor": ("CONVERSION FACTOR COEFF",)},
     "TSI": {"FirmwareVersion": ("FirmwareVersion",)},
     "SpinnakerCamera": {"SerialNumber": ("Serial Number",)},
     "IDSPeak": {"SerialNumber": ("Serial Number",)},
-}
+}  # fmt: skip
 
 _UNITS = {"ReadOutRate": "MHz", "Temperature": "degC", "FrameRate": "Hz", "SensorWidth": "px", "SensorHeight": "px",
           "ElectronicConversionFactor": "e-/ADU", "PixelWellCapacity": "e-"}  # fmt: skip
 _NUMERIC = frozenset(["Gain", "AmplificationGain", "Offset", *_UNITS]) - {"ReadOutRate"}
 _SCALES = {("PCO_Camera", "ElectronicConversionFactor"): 0.01}
 """Factor from the adapter's number to the unit above."""
+_INSIDE = {
+    ("Andor", "Camera", "Model"): re.compile(r"\|\s*([^|]+?)\s*\|\s*([^|]+?)\s*\|.*"),
+    ("Andor", "Camera", "SerialNumber"): re.compile(r"\|[^|]+\|[^|]+\|\s*(\w+)\s*\|"),
+    ("HamamatsuHam", "CameraID", "SerialNumber"): re.compile(r"(?:S/N:)?\s*(\w+)"),
+}
+"""Where an adapter says several things in one: `| iXon Ultra | DU897_BV | 8172 |`, `S/N: 500975`."""
 
 
 def camera_settings(
@@ -110,7 +135,9 @@ def property_of(
     """Which of the properties that a camera has holds the setting or fact `name`; None when none does."""
     table = IDENTITY if name in IDENTITY[""] else SETTINGS
     names = _names(table, library, extra).get(name, ())
-    return next((one for one in names if one in present), None)
+    found = next((one for one in names if one in present), None)
+    # A text that says more than that would be no good value in a profile; a snapshot takes the part of it.
+    return None if (library, found, name) in _INSIDE else found
 
 
 def _read(
@@ -122,8 +149,11 @@ def _read(
 ) -> dict[str, Captured]:
     found: dict[str, Captured] = {}
     for name, names in _names(table, library, extra).items():
-        readings = (state.get((device, property_name)) for property_name in names)
-        reading = next((r for r in readings if r is not None and r.value.strip()), None)
+        readings = ((one, state.get((device, one))) for one in names)
+        source, reading = next(((one, r) for one, r in readings if r is not None and r.value.strip()), ("", None))
+        if reading is not None and (form := _INSIDE.get((library, source, name))) is not None:
+            inside = form.fullmatch(reading.value.strip())
+            reading = replace(reading, value=" ".join(inside.groups())) if inside else None
         captured = _converted(name, reading) if reading else None
         scale = _SCALES.get((library, name))
         if captured is not None and scale and isinstance(captured.value, int | float):

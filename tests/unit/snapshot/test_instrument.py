@@ -353,7 +353,7 @@ def test_a_part_that_has_a_table_is_no_other_part() -> None:
 NAMES = {
     "PVCAM": {"Gain": "Gain", "ReadOutRate": "ReadoutRateName", "BitDepth": "BitDepth", "Temperature": "CCDTemperature",
               "SerialNumber": "SerialNumber", "FirmwareVersion": "FirmwareVersion"},
-    "Andor": {"Gain": "Pre-Amp-Gain", "Offset": "BaselineClamp",
+    "Andor": {"Gain": "Pre-Amp-Gain", "Offset": "BaselineClamp", "ReadOutRate": "ReadoutMode",
               "BitDepth": "AD_Converter", "Temperature": "CCDTemperature"},
     "AndorSDK3": {"Gain": "SimplePreAmpGainControl", "ReadOutRate": "PixelReadoutRate", "BitDepth": "PixelEncoding",
                   "Temperature": "SensorTemperature", "SerialNumber": "SerialNumber",
@@ -363,7 +363,11 @@ NAMES = {
     "BaslerPylon": {"Gain": "Gain", "Offset": "Offset", "Temperature": "Temperature", "SerialNumber": "SerialNumber"},
     "TSI": {"Gain": "Gain", "ReadOutRate": "ReadoutRate", "Temperature": "TemperatureC", "SerialNumber": "SerialNumber",
             "FirmwareVersion": "FirmwareVersion"},
-    "SpinnakerCamera": {"Gain": "Gain", "BitDepth": "ADC Bit Depth", "SerialNumber": "Serial Number"},
+    "SpinnakerCamera": {"Gain": "Gain", "Offset": "Black Level", "BitDepth": "ADC Bit Depth",
+                        "SerialNumber": "Serial Number"},
+    "HamamatsuHam": {"Gain": "CONTRAST GAIN", "Offset": "CONVERSION FACTOR OFFSET", "BitDepth": "BIT PER CHANNEL",
+                     "ReadOutRate": "READOUT SPEED", "Temperature": "SENSOR TEMPERATURE", "Model": "CameraName",
+                     "SerialNumber": "CameraID"},
     "DemoCamera": {"Gain": "Gain", "Offset": "Offset", "BitDepth": "BitDepth", "Temperature": "CCDTemperature RO",
                    "FirmwareVersion": "CameraID"},
     "NobodyKnows": {"Gain": "Gain", "Offset": "Offset", "ReadOutRate": "ReadoutRate", "BitDepth": "BitDepth",
@@ -379,11 +383,29 @@ SAID = {"Gain": 2, "Offset": 100, "ReadOutRate": 200.0, "BitDepth": "12bit", "Te
 
 @pytest.mark.parametrize("library", NAMES)
 def test_each_adapters_own_names_are_read(library: str) -> None:
-    names = {meaning: name for meaning, name in NAMES[library].items() if not name.endswith("?")}
+    names = NAMES[library]
     state = {("Cam", name): Reading(VALUES[meaning], "live", 0) for meaning, name in names.items()}
     found = camera_settings("Cam", library, state, {}) | camera_identity("Cam", library, state, {})
     assert {meaning: found[meaning].value for meaning in names} == {meaning: SAID[meaning] for meaning in names}
     assert all(value.source == "live" for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("library", "said", "facts"),
+    [
+        # As such cameras were seen to say it in metadata of Micro-Manager.
+        ("Andor", {"Camera": "| iXon Ultra | DU897_BV | 8172 |"},
+         {"Model": "iXon Ultra DU897_BV", "SerialNumber": "8172"}),
+        ("HamamatsuHam", {"CameraName": "C15440-20UP", "CameraID": "S/N: 500975", "CONVERSION FACTOR COEFF": "0.23"},
+         {"Model": "C15440-20UP", "SerialNumber": "500975", "ElectronicConversionFactor": 0.23}),
+        ("Andor", {"Camera": "Andor"}, {}),
+        ("HamamatsuHam", {"CameraID": "HamamatsuHam DCAM"}, {}),
+    ],
+)  # fmt: skip
+def test_several_facts_in_one_text(library: str, said: dict[str, str], facts: dict[str, object]) -> None:
+    state = {("Cam", name): Reading(text, "live", 0) for name, text in said.items()}
+    found = camera_identity("Cam", library, state, {})
+    assert {name: value.value for name, value in found.items()} == facts
 
 
 def test_the_profile_extends_the_table_for_facts_and_settings() -> None:
@@ -406,6 +428,7 @@ def test_the_table_has_every_adapter_that_is_promised() -> None:
         "BaslerPylon",
         "TSI",
         "SpinnakerCamera",
+        "HamamatsuHam",
         "DemoCamera",
         "",
     } <= set(SETTINGS)
