@@ -8,12 +8,13 @@ from pathlib import Path
 
 from agent.formats import binary, ole
 from agent.formats.binary import Binary
-from agent.formats.guarded import guarded
+from agent.formats.guarded import attempt, guarded
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.single import alone, judged
 from agent.formats.tiff_layout import TroubleError
 
-_FRAME = re.compile(r"(?:^|/)Field (\d+)/.*(?:i_Image\d+/)?Bitmap \d+$")
+_SMALL, _MAX_STREAMS, _MAX_COMMENTS = 64, 20_000, 1 << 16
+_FRAME = re.compile(r"(?:^|/)Field (\d+)/(?:.*/)?(?:Bitmap[^/]*|[^/]*Image[^/]*/Data)$")
 
 
 class Cxd:
@@ -40,17 +41,22 @@ class Cxd:
                 return None
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        def read() -> Metadata:
-            with binary.opened(dataset.main) as file:
-                compound = ole.Compound(file)
-                small = [name for name, stream in compound.streams.items() if stream.size <= 64]
-                values = {name: _value(compound.read(name, 64)) for name in sorted(small)[:2000]}
-            return Metadata(
-                not_carried_over={"cxd": {"streams": sorted(compound.streams)[:5000], "values": values}},
-                notes=("nobody documents what the streams of CXD mean: they are kept as they are",),
-            )
+        return guarded(dataset.main, lambda: _read(dataset.main))
 
-        return guarded(dataset.main, read)
+
+def _read(path: Path) -> Metadata:
+    from agent.formats import cxd_metadata
+
+    with binary.opened(path) as file:
+        compound = ole.Compound(file)
+        names = sorted(compound.streams)
+        small = [name for name in names if compound.streams[name].size <= _SMALL or name.endswith("Comments")]
+        said = {name: compound.read(name, _MAX_COMMENTS) for name in small[:_MAX_STREAMS]}
+    frames = sum(_FRAME.search(name) is not None for name in names)
+    ome, errors = attempt(path, lambda: cxd_metadata.ome(path.stem, said, frames))
+    rest = {"streams": names[:5000], "values": {name: _value(raw) for name, raw in list(said.items())[:2000]}}
+    note = "nobody documents what the streams of CXD mean: all of them are kept as they are"
+    return Metadata(ome, {}, {"cxd": rest}, errors, (note,))
 
 
 def _verdict(file: Binary) -> Verdict:

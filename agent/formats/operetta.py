@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 from agent.formats import binary, many, ome_build, ome_xml
 from agent.formats.guarded import attempt, guarded
 from agent.formats.ome_xml import UnreadableError
-from agent.formats.parts import Parts, date, given, number, plane, positive
-from agent.formats.places import placed
+from agent.formats.parts import Parts, choice, date, given, number, plane, positive
+from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata, Place, Verdict, Wholeness
-from agent.formats.safe_xml import child, child_text, opening, stream, tree
+from agent.formats.safe_xml import child, child_text, local, opening, stream, tree
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
     from ome_types import OME
 
 _INDEX = ("Index.idx.xml", "Index.xml")
-_UNITS = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "nm": 1e-3, "s": 1.0, "ms": 1e-3, "": 1.0}
+_UNITS = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "nm": 1e-3, "s": 1.0, "ms": 1e-3}
 _MAX_FIELDS = 500
+_BESIDE = ("Assaylayout", "FFC_Profile")
 
 
 class Operetta:
@@ -44,7 +46,13 @@ class Operetta:
                 files.add(target)
             else:
                 missing.append(name)
-        return Dataset(self.name, index, index.parent, tuple(sorted(files)), tuple(missing))
+        root = index.parent
+        if root.name == "Images":
+            # The export is a folder for each measurement; plate layout and flat-field profiles lie beside the images.
+            root = root.parent
+            missing = [f"Images/{name}" for name in missing]
+            files |= {one for folder in _BESIDE for one in (root / folder).glob("*") if one.is_file()}
+        return Dataset(self.name, index, root, tuple(sorted(files)), tuple(missing))
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         listed, error = _listed(dataset.main)
@@ -97,6 +105,9 @@ def _value(image: _Element, name: str) -> float | None:
     unit = one.get("Unit", "")
     if name.endswith("Wavelength"):
         return value if unit in ("nm", "") else value * _UNITS.get(unit, float("nan")) * 1e3
+    if not unit:
+        # A length without a unit might be metres or micrometres.
+        return None if re.match("(Abs)?Position|ImageResolution", name) else value
     return value * _UNITS[unit] if unit in _UNITS else None
 
 
@@ -104,13 +115,19 @@ def _read(dataset: Dataset) -> Metadata:
     notes: list[str] = []
     fields: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     first: dict[str, Any] = {}
-    for image in stream(dataset.main, "Image"):
-        if child(image, "URL") is None:
+    channels: dict[str, dict[str, Any]] = {}
+    for image in stream(dataset.main, "Image", "Entry"):
+        said = _facts(image)
+        if local(image) == "Entry":
+            # Harmony 6 and later say once for a channel what earlier versions say of each image; in several maps.
+            channel = str(image.get("ChannelID"))
+            channels[channel] = _merged(channels.get(channel, {}), said)
+            first.setdefault("channels", []).append(tree(image))
             continue
-        said: dict[str, Any] = {str(one.tag).rpartition("}")[2]: one.text for one in image if isinstance(one.tag, str)}
-        said["_"] = {name: _value(image, name) for name in said if not name.startswith("_")}
-        if not first:
-            first = {"image": tree(image)}
+        if not said.get("URL"):
+            continue
+        said = _merged(channels.get(said.get("ChannelID") or "", {}), said)
+        first.setdefault("image", tree(image))
         where = (said.get("Row") or "", said.get("Col") or "", said.get("FieldID") or "")
         if where in fields or len(fields) < _MAX_FIELDS:
             fields.setdefault(where, []).append(said)
@@ -119,15 +136,27 @@ def _read(dataset: Dataset) -> Metadata:
     about = {name: text for name, text in _about(dataset.main).items() if text}
     ome, errors = attempt(dataset.main, lambda: _ome(dataset, fields, about, notes))
     found = Metadata(ome, {}, {"operetta": about | first}, errors, tuple(dict.fromkeys(notes)))
-    return placed(found, dataset, _places(fields))
+    return placed(found, dataset, _places(dataset, fields))
 
 
-def _places(fields: dict[tuple[str, ...], list[dict[str, Any]]]) -> Iterator[Place]:
+def _facts(element: _Element) -> dict[str, Any]:
+    """Texts by name, and under `_` those that are numbers, in our units."""
+    said: dict[str, Any] = {local(one): one.text for one in element if isinstance(one.tag, str)}
+    said["_"] = {name: _value(element, name) for name in said}
+    return said
+
+
+def _merged(general: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    return general | own | {"_": general.get("_", {}) | own["_"]}
+
+
+def _places(dataset: Dataset, fields: dict[tuple[str, ...], list[dict[str, Any]]]) -> Iterator[Place]:
+    folder = name_in(dataset, dataset.main).removesuffix(dataset.main.name)
     for index, planes in enumerate(fields.values()):
         orders = {key: _order(planes, key) for key in ("PlaneID", "ChannelID", "TimepointID")}
         for one in planes:
             z, c, t = (order.index(int(one.get(key) or 0)) for key, order in orders.items())
-            yield Place(f"Image:{index}", one.get("URL") or "", z, c, t)
+            yield Place(f"Image:{index}", f"{folder}{one.get('URL')}", z, c, t)
 
 
 _ABOUT = (
@@ -184,7 +213,9 @@ def _field(index: int, name: str, planes: list[dict[str, Any]], kind: str, parts
         {"x": int(first["ImageSizeX"]), "y": int(first["ImageSizeY"]), "z": len(z), "c": len(c), "t": len(t)},
         kind,
         steps=steps,
-        channels=[_channel(next(one for one in planes if int(one.get("ChannelID") or 0) == channel)) for channel in c],
+        channels=[
+            _channel(parts, next(one for one in planes if int(one.get("ChannelID") or 0) == channel)) for channel in c
+        ],
         planes=[_plane(one, z, c, t) for one in planes] if few else [],
         date=min(began) if began and len({time.tzinfo is None for time in began}) == 1 else None,
     )
@@ -194,8 +225,15 @@ def _field(index: int, name: str, planes: list[dict[str, Any]], kind: str, parts
     return image
 
 
-def _channel(said: dict[str, Any]) -> dict[str, Any]:
+def _channel(parts: Parts, said: dict[str, Any]) -> dict[str, Any]:
+    from ome_types import model
+
+    binning = f"{said.get('BinningX')}x{said.get('BinningY')}"
+    modes = {"NonConfocal": "WideField", "Confocal": "SpinningDiskConfocal"}
     return given(
+        acquisition_mode=choice(model.Channel_AcquisitionMode, modes.get(said.get("AcquisitionType") or "")),
+        illumination_type=choice(model.Channel_IlluminationType, said.get("IlluminationType")),
+        detector_settings=parts.detector(model=said.get("CameraType"), binning=binning),
         name=said.get("ChannelName"),
         excitation_wavelength=positive(said["_"].get("MainExcitationWavelength")),
         emission_wavelength=positive(said["_"].get("MainEmissionWavelength")),

@@ -1,6 +1,7 @@
 """What other files of a known format hold: sets and versions that the corpus lacks, made here."""
 
 import random
+import struct
 from datetime import datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ from ome_types import validate_xml
 
 from agent.formats import Wholeness
 from agent.formats.inspection import inspect
+from tests.unit.formats.compound import compound
 from tests.writers import WRITERS
 
 IMAGE = np.zeros((32, 48), np.uint16)
@@ -140,3 +142,90 @@ def test_leica_xz_scans_say_when_and_where(corpus):
     assert said["xzy"] == [(0, 0, 0), (0, 1, 0)]
     last = images[0].pixels.planes[-1]
     assert (last.delta_t, round(last.position_x, 3), round(last.position_y, 3)) == (10.07, 34620.939, 14743.054)
+
+
+def cxd(frames=3, **more):
+    """A sequence of HCImage: facts as doubles, a bitmap for each field."""
+    streams = {
+        "File Info/First Field Date & Time": struct.pack("<d", 13_000_000_000.0),
+        "Field Data/Field Count": struct.pack("<i", frames),
+    }
+    for field in range(1, frames + 1):
+        top = f"Field Data/Field {field}"
+        streams |= {
+            f"{top}/Details/Time_From_Start": struct.pack("<d", 0.25 * (field - 1)),
+            f"{top}/Details/Image_Depth": struct.pack("<d", 16.0),
+            f"{top}/Details/Image_Height": struct.pack("<d", 32.0),
+            f"{top}/Details/Image_Width": struct.pack("<d", 48.0),
+            f"{top}/Details/Position_Z": struct.pack("<d", 7.5),
+            f"{top}/i_Image1/Bitmap 1": bytes(48 * 32 * 2) + bytes(2048),
+        }
+    return compound(streams | more)
+
+
+def test_a_cxd_says_its_sizes_times_and_date(tmp_path):
+    path = tmp_path / "a.cxd"
+    path.write_bytes(cxd(**{"File Info/Comments": b"note\r\nfactor=0.65;um\r\n"}))
+    found = seen(path)
+    assert (found.format, found.verdict.state, found.planes) == ("hcimage-cxd", Wholeness.WHOLE, 3)
+    said = pixels(found)
+    assert (said.size_x, said.size_y, said.size_t, said.type.value, said.significant_bits) == (48, 32, 3, "uint16", 16)
+    assert (said.physical_size_x, said.physical_size_y) == (0.65, 0.65)
+    assert [(p.the_t, p.delta_t, p.position_z) for p in said.planes] == [(0, 0.0, 7.5), (1, 0.25, 7.5), (2, 0.5, 7.5)]
+    assert found.metadata.ome.images[0].acquisition_date == datetime(2012, 12, 14, 23, 6, 40)  # noqa: DTZ001
+    good = path.read_bytes()
+    for size in range(0, len(good), 512):
+        path.write_bytes(good[:size])
+        assert inspect(path).verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED, Wholeness.UNKNOWN), size
+
+
+def test_a_cxd_without_sizes_is_delivered_with_what_it_says(tmp_path):
+    path = tmp_path / "a.cxd"
+    path.write_bytes(compound({"Field Data/Field 1/i_Image1/Bitmap 1": bytes(5000)}))
+    found = inspect(path)
+    assert (found.verdict.state, found.planes) == (Wholeness.WHOLE, 1)
+    assert found.metadata.errors == ("a.cxd: ValueError: the size of the images is not said",)
+    assert "cxd" in found.metadata.not_carried_over
+
+
+HARMONY_6 = """<?xml version="1.0"?><EvaluationInputData xmlns="http://www.perkinelmer.com/PEHH/HarmonyV6">
+<User>u</User><InstrumentType>Phenix</InstrumentType><Plates><Plate><PlateID>p1</PlateID><PlateRows>16</PlateRows>
+<PlateColumns>24</PlateColumns><Well id="0204"/></Plate></Plates>
+<Wells><Well><id>0204</id><Row>2</Row><Col>4</Col><Image id="0204K1F1P1R1"/></Well></Wells>
+<Maps><Map><Entry ChannelID="1"><FlatfieldProfile>{Background: 1}</FlatfieldProfile></Entry></Map>
+<Map><Entry ChannelID="1"><ChannelName>DAPI</ChannelName><ImageResolutionX Unit="m">3E-07</ImageResolutionX>
+<ImageResolutionY Unit="m">3E-07</ImageResolutionY><ImageSizeX>48</ImageSizeX><ImageSizeY>32</ImageSizeY>
+<BinningX>2</BinningX><BinningY>2</BinningY><CameraType>AndorZylaCam</CameraType>
+<AcquisitionType>NonConfocal</AcquisitionType><IlluminationType>Epifluorescence</IlluminationType>
+<MainExcitationWavelength Unit="nm">405</MainExcitationWavelength>
+<MainEmissionWavelength Unit="nm">450</MainEmissionWavelength><ExposureTime Unit="s">0.05</ExposureTime>
+<ObjectiveMagnification Unit="">20</ObjectiveMagnification><ObjectiveNA Unit="">0.8</ObjectiveNA></Entry></Map></Maps>
+<Images><Image Version="1"><id>0204K1F1P1R1</id><State>Ok</State><URL>r02c04f01p01-ch1sk1fk1fl1.tiff</URL><Row>2</Row>
+<Col>4</Col><FieldID>1</FieldID><PlaneID>1</PlaneID><TimepointID>0</TimepointID><ChannelID>1</ChannelID>
+<PositionX Unit="m">-0.0006</PositionX><PositionY>0.0006</PositionY><AbsTime>2022-12-19T10:19:26.58+01:00</AbsTime>
+</Image></Images></EvaluationInputData>"""
+
+
+def test_harmony_6_says_once_what_all_images_of_a_channel_share(tmp_path):
+    folder = tmp_path / "p1__2022/Images"
+    folder.mkdir(parents=True)
+    (folder / "Index.idx.xml").write_text(HARMONY_6)
+    tifffile.imwrite(folder / "r02c04f01p01-ch1sk1fk1fl1.tiff", IMAGE, metadata=None)
+    layout = folder.parent / "Assaylayout/layout.xml"
+    layout.parent.mkdir()
+    layout.write_text("<AssayLayout/>")
+    found = seen(folder / "Index.idx.xml")
+    assert (found.format, found.verdict.state) == ("operetta-phenix", Wholeness.WHOLE)
+    assert (found.dataset.root, len(found.dataset.files)) == (folder.parent, 3)
+    ome = found.metadata.ome
+    said, (channel,) = ome.images[0].pixels, ome.images[0].pixels.channels
+    assert (said.size_x, said.size_y, said.physical_size_x) == (48, 32, pytest.approx(0.3))
+    assert (channel.name, channel.excitation_wavelength, channel.emission_wavelength) == ("DAPI", 405, 450)
+    assert (channel.acquisition_mode.value, channel.detector_settings.binning.value) == ("WideField", "2x2")
+    plane = said.planes[0]
+    # A length without a unit is not guessed at.
+    assert (plane.exposure_time, plane.position_x, plane.position_y) == (0.05, pytest.approx(-600), None)
+    assert (ome.instruments[0].detectors[0].model, ome.instruments[0].objectives[0].lens_na) == ("AndorZylaCam", 0.8)
+    assert (ome.plates[0].rows, ome.plates[0].columns, ome.plates[0].wells[0].row) == (16, 24, 1)
+    assert found.metadata.not_carried_over["operetta"]["channels"][0]["FlatfieldProfile"] == "{Background: 1}"
+    assert found.metadata.places[0].file == "Images/r02c04f01p01-ch1sk1fk1fl1.tiff"
