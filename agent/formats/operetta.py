@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from agent.formats import binary, many, ome_build, ome_xml
 from agent.formats.guarded import attempt, guarded
-from agent.formats.ome_xml import UnreadableError
+from agent.formats.ome_xml import UnreadableError, local
 from agent.formats.parts import Parts, choice, date, given, number, plane, positive
 from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata, Place, Verdict, Wholeness
-from agent.formats.safe_xml import child, child_text, local, opening, stream, tree
+from agent.formats.safe_xml import child, child_text, opening, stream, tree
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

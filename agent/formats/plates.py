@@ -45,7 +45,6 @@ def with_plate(
         places.setdefault(place, []).append(sample)
     if not places:
         return ome
-    sizes = {"rows": _size(rows, max(row for row, _ in places)), "columns": _size(columns, max(c for _, c in places))}
     plate = model.Plate(
         id="Plate:0",
         name=name or None,
@@ -55,7 +54,8 @@ def with_plate(
             model.Well(id=f"Well:0:{number}", row=row, column=column, well_samples=places[row, column])
             for number, (row, column) in enumerate(sorted(places))
         ],
-        **{key: size for key, size in sizes.items() if size is not None},
+        rows=_size(rows, max(row for row, _ in places)),
+        columns=_size(columns, max(column for _, column in places)),
     )
     return ome.model_copy(update={"plates": [plate]})
 
