@@ -72,6 +72,8 @@ def detector(
     out.add("gain_electrons_per_adu", gain, "e-/ADU", 1.96 * gain * gain_error)
     # Scatter that each pixel's own sample variance brings; what pixels really differ by is no error.
     error = noise.stretch * float(np.sqrt(2 / (len(dark) + 1) * np.mean(np.square(variance)) / variance.size))
+    # Rounding is undone for pixels of equal noise; they are not quite.
+    error = float(np.hypot(error, 0.02 * (noise.variance + SHEPPARD - variance.mean())))
     shift = offset - float(rounded.mean())
     _offset(dark, shift, (noise.mean_stretch, 2 * np.pi**2 * shift * error), out)
     _read_noise(variance, noise, len(dark), gain, (error, gain_error), out)

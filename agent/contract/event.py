@@ -155,6 +155,9 @@ class SessionData(_Frozen):
     """RFC 3339, when it began, where that was not just now; records of the time since then are amended."""
     until: str | None = None
     """RFC 3339, when it ended, where that is known already."""
+    calibration: str | dict[str, str | float] | None = None
+    """Runs of this session are calibrations of this kind; or a table: `kind`, and as in a sequence's metadata
+    `series`, `bead_um`, `spacing_um`, `area_mm2`, `offset_adu`."""
 
 
 def event_id(*parts: str) -> str:

@@ -83,12 +83,19 @@ class ContextLog:
         confidence: float,
         noted_ns: int | None = None,
         until_ns: int | None = None,
+        marks: Mapping[str, str] | None = None,
     ) -> None:
         """Somebody is at the instrument: `said` by role (user, project, sample); empty when the session ended.
 
-        `noted_ns` is now, where the session began earlier; `until_ns` its end, where that is known.
+        `noted_ns` is now, where the session began earlier; `until_ns` its end, where that is known. `marks`: what
+        its runs are for, such as calibration; with marks alone the people stay who they are.
         """
-        line = {"at": at_ns, "session": _roles(said), "confidence": confidence}
+        line: dict[str, Any] = {"at": at_ns, "session": _roles(said), "confidence": confidence}
+        if marks:
+            line["marks"] = {key: value[:_LONGEST_TEXT] for key, value in marks.items()}
+            before = self._in_force(at_ns)
+            if not line["session"] and before is not None:
+                line |= {"session": before["session"], "confidence": before["confidence"]}
         line |= {"until": until_ns} if until_ns is not None else {}
         if noted_ns is not None and noted_ns - at_ns > _LATE_NS:
             self._append(f"amended-{_month(noted_ns)}", line | {"noted": noted_ns})
@@ -121,14 +128,16 @@ class ContextLog:
 
     def session(self, at_ns: int) -> Session | None:
         """Who was at the instrument at a time, and how sure that is; None when nobody said."""
-        newest: dict[str, Any] | None = None
-        for line in self._sessions(at_ns):
-            if at_ns < line.get("until", at_ns + 1):
-                newest = line
+        newest = self._in_force(at_ns)
         if newest is None or not newest["session"]:
             return None
         stale = "until" not in newest and at_ns - newest["at"] > _STALE_NS
         return Session(**_people(newest), confidence=newest["confidence"] / (2 if stale else 1))
+
+    def marks(self, at_ns: int) -> dict[str, str]:
+        """What the runs of the session at a time are marked with; empty when nobody said."""
+        newest = self._in_force(at_ns)
+        return dict(newest.get("marks", {})) if newest is not None else {}
 
     def corrections(self, acquisition: str, started_ns: int) -> dict[str, Captured | None]:
         """What humans corrected of an acquisition, by role or OME name of a sensor; the last word of each."""
@@ -178,6 +187,10 @@ class ContextLog:
                 os.write(descriptor, f"\n{json.dumps(line)}\n".encode())
             finally:
                 os.close(descriptor)
+
+    def _in_force(self, at_ns: int) -> dict[str, Any] | None:
+        """The session that began last before a time and was not over by then."""
+        return next((line for line in reversed(self._sessions(at_ns)) if at_ns < line.get("until", at_ns + 1)), None)
 
     def _readings(self, at_ns: int, most_age_ns: int = _HOUR_NS) -> list[dict[str, Any]]:
         """Readings of the time before, in the order of their times."""

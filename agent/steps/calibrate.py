@@ -6,13 +6,13 @@ A calibration that cannot be analysed is delivered like any other acquisition; t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.acquisition import Acquisition
-from agent.calibration import KINDS, Entry, Input, Kind, Registry, entry_of, setup_of, state_at
+from agent.calibration import KINDS, CalibrationSettings, Entry, Input, Kind, Registry, entry_of, setup_of, state_at
 from agent.calibration.entry import input_of
 from agent.contract.layout import COMPANION, DATA
 from agent.contract.record import Record
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BY = "scope-agent (automatic)"
+_NO = ("", "no", "none", "false", "off", "0")
 
 
 def calibrate(station: Station, acquisition: Acquisition) -> None:
@@ -39,13 +40,21 @@ def calibrate(station: Station, acquisition: Acquisition) -> None:
 
 
 def kind_of(station: Station, acquisition: Acquisition) -> Kind | None:
-    """What a run is a calibration of: said by its metadata or session, its name, or its folder."""
+    """What a run is a calibration of: said by its metadata, its name, its folder, or the session that it is in."""
     policy = station.calibration
     if not policy.automatic or not acquisition.files:
         return None
-    marks = {key.rpartition(".")[2].lower(): value for key, value in acquisition.marks.items()}
-    if policy.mark.lower() in marks:
-        return policy.kind_named(marks[policy.mark.lower()])
+    own = _marks(acquisition.marks).get(policy.mark.lower())
+    if own is not None:
+        return _named(station, acquisition, own)
+    kind = _by_place(policy, acquisition)
+    if kind is not None:
+        return kind
+    of_session = station.around.marks(acquisition.started_ns).get("calibration") if station.around else None
+    return policy.kind_named(of_session) if of_session else None
+
+
+def _by_place(policy: CalibrationSettings, acquisition: Acquisition) -> Kind | None:
     name = acquisition.name.lower().replace("-", "_")
     for pattern in policy.names:
         for kind in KINDS:
@@ -56,6 +65,25 @@ def kind_of(station: Station, acquisition: Acquisition) -> Kind | None:
         if above.lower() in {one.lower() for one in policy.folders}:
             return policy.kind_named(folder)
     return None
+
+
+def _named(station: Station, acquisition: Acquisition, said: str) -> Kind | None:
+    """The kind that a run's own mark names; a mark that says neither a kind nor no is an alert."""
+    kind = station.calibration.kind_named(said) or _by_place(station.calibration, acquisition)
+    understood = kind is not None or said.strip().lower() in _NO
+    text = f"{acquisition.name}: calibration {said!r} is none of {', '.join(KINDS)}; name the kind in the metadata"
+    announce_alerts(station, {"calibration-mark": None if understood else text})
+    return None if said.strip().lower() in _NO else kind
+
+
+def _marks(said: Mapping[str, str]) -> dict[str, str]:
+    """By last part of the key, in lower case; of a table `calibration` its `kind` and the rest by `calibration_...`."""
+    found = {}
+    for key, value in said.items():
+        *above, last = key.lower().split(".")
+        inside = above[-1:] == ["calibration"]
+        found["calibration" if inside and last == "kind" else f"calibration_{last}" if inside else last] = value
+    return found
 
 
 def _attempt(station: Station, registry: Registry, acquisition: Acquisition, kind: Kind) -> None:
@@ -129,13 +157,14 @@ def _given(station: Station, registry: Registry, acquisition: Acquisition, recor
     """What the sequence's metadata adds, and the camera's offset as it was measured last."""
     from agent.calibration.run import Given
 
-    marks = {key.rpartition(".")[2].lower(): value for key, value in acquisition.marks.items()}
+    around = station.around.marks(acquisition.started_ns) if station.around else {}
+    marks = around | _marks(acquisition.marks)
 
     def number(name: str) -> float | None:
         try:
             return float(marks[name]) if name in marks else None
         except ValueError:
-            raise Rejected(f"{name} in the sequence's metadata is no number: {marks[name]!r}") from None
+            raise Rejected(f"{name} in the metadata of the sequence or session is no number: {marks[name]!r}") from None
 
     setup = setup_of(record.hardware.components, record.hardware.in_use, record.channels)
     known = state_at(registry.in_force(acquisition.started_ns), setup, acquisition.started_ns)

@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any
 
+from agent.calibration import KINDS, CalibrationSettings
 from agent.contract.topics import Topics
 from agent.sources.context import ROLES, ContextLog
 from agent.telemetry import nemo
@@ -106,7 +107,7 @@ class Inbound:
         until = nemo.time_ns(said["until"]) if said.get("until") else None
         if until is not None and until <= since:
             raise ValueError("the session ends before it begins")
-        self._context.note_session(since, people, _SURE, now_ns, until)
+        self._context.note_session(since, people, _SURE, now_ns, until, _marks(said.get("calibration")))
 
     def _hear_usage(self, topic: str, usage: nemo.Usage, now_ns: int) -> None:
         if usage == self._usages.get(topic):
@@ -114,6 +115,18 @@ class Inbound:
         self._usages[topic] = usage
         at = min(usage.at_ns, now_ns) if usage.at_ns is not None else now_ns
         self._context.note_session(at, {"user": usage.user}, nemo.SURE, now_ns)
+
+
+def _marks(said: object) -> dict[str, str]:
+    """What `calibration` of a session says of its runs: a kind, or a table with `kind` and what the analysis needs."""
+    if not said:
+        return {}
+    table = said if isinstance(said, dict) else {"kind": said}
+    kind = CalibrationSettings().kind_named(str(table.get("kind")))
+    if kind is None:
+        raise ValueError(f"calibration {table.get('kind')!r} is none of {', '.join(KINDS)}")
+    more = {f"calibration_{key}": str(value) for key, value in table.items() if key != "kind"}
+    return {"calibration": kind, **more}
 
 
 def _past(text: object, now_ns: int) -> int:

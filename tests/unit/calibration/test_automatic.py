@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from lxml import etree
 
-from agent.acquisition import State
+from agent.acquisition import Acquisition, FoundBy, SourceFile, State
 from agent.acquisition.settings import SettleSettings
 from agent.calibration import CalibrationSettings, Registry
 from agent.clock import SystemClock
@@ -24,10 +24,12 @@ from agent.document import Context
 from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
+from agent.sources.context import ContextLog
 from agent.sources.folder import FolderSource
 from agent.sources.journal import JournalSource
 from agent.sources.settings import WatchSettings
 from agent.steps import workspace
+from agent.steps.calibrate import kind_of
 from agent.steps.candidates import Candidates
 from agent.steps.dispatch import Dispatch
 from agent.steps.journals import Journals
@@ -58,7 +60,7 @@ class Agent:
         self.station = Station(
             TOPICS, Context("lab", "scope", "0", "0" * 64), profile, self.outbox, folder / "work",
             SettleSettings(quiet_s=0.1, patience_s=5), clock, lambda: None,
-            policy or CalibrationSettings(), self.registry,
+            policy or CalibrationSettings(), self.registry, ContextLog(folder / "context"),
         )  # fmt: skip
         watch = WatchSettings(path=self.images, quiet_s=0.1, patience_s=5, poll_s=1, mode="poll")
         sources = [JournalSource(self.spool), FolderSource(watch, lambda _: None, clock)]
@@ -224,6 +226,44 @@ def test_a_file_is_analysed_by_its_folder_or_name(tmp_path: Path, name: str) -> 
     assert entry.kind == "psf"
     assert entry.metrics["fwhm_micron_x_median"].value == pytest.approx(2.3548 * 0.12, rel=0.01)
     assert entry.acquisition == agent.outbox.newest()[0].acquisition.id
+
+
+def test_a_file_is_analysed_by_the_session_that_it_was_taken_in(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    now = agent.station.clock.now_ns()
+    agent.station.around.note_session(now - 20, {"user": "ada"}, 0.9)
+    marks = {"calibration": "psf", "calibration_bead_um": "0.2"}
+    agent.station.around.note_session(now - 10, {}, 0.9, marks=marks)
+    beads(agent.images / "monday.ome.tif")
+    agent.until_queued(1)
+    (entry,) = agent.registry.entries()
+    assert (entry.kind, entry.recorded_by) == ("psf", "ada")
+    seen = np.sqrt((2.3548 * 0.12) ** 2 - 2.3548**2 * 0.2**2 / 20)
+    assert entry.metrics["fwhm_micron_x_median"].value == pytest.approx(seen, rel=0.01)
+    agent.station.around.note_session(agent.station.clock.now_ns(), {}, 0.9)
+    beads(agent.images / "tuesday.ome.tif")
+    agent.until_queued(2)
+    assert len(agent.registry.entries()) == 1
+
+
+@pytest.mark.parametrize(
+    ("marks", "kind", "alert"),
+    [
+        ({"calibration": "Pixel size"}, "pixel-size", False),
+        ({"summary.calibration.kind": "beads", "summary.calibration.bead_um": "0.1"}, "psf", False),
+        ({"calibration": "false"}, None, False),
+        ({"calibration": "tea"}, None, True),
+    ],
+)
+def test_a_run_says_by_its_metadata_what_it_is(
+    tmp_path: Path, marks: dict[str, str], kind: str | None, alert: bool
+) -> None:
+    agent = Agent(tmp_path)
+    agent.station.around.note_session(agent.station.clock.now_ns(), {}, 0.9, marks={"calibration": "field"})
+    files = (SourceFile("/data/x.tif", "x.tif", 1, 1, "1"),)
+    run = Acquisition("1", "watch:/data/x.tif", FoundBy.HOOK, "x", State.DOCUMENTED, 1, files=files, marks=marks)
+    assert kind_of(agent.station, run) == kind
+    assert bool(agent.retained().get("alert/calibration-mark")) is alert
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +105,23 @@ def test_mistakes_are_one_line(tmp_path: Path, config: Path) -> None:
         error = run(*arguments, code=code).stderr
         assert text in error
         assert len(error.strip().splitlines()) == 1
+
+
+def test_a_session_marks_its_runs(tmp_path: Path, config: Path) -> None:
+    from agent.sources.context import ContextLog
+
+    around = ContextLog(tmp_path / "state" / "context")
+    run("session", "start", "--user", "ada", "-c", config)
+    run("session", "start", "--calibration", "beads", "--tell", "bead_um=0.1", "-c", config)
+    now = time.time_ns()
+    assert around.marks(now) == {"calibration": "psf", "calibration_bead_um": "0.1"}
+    assert around.session(now).user.value == "ada", "who it is stays known"
+    run("session", "stop", "-c", config)
+    assert around.marks(time.time_ns()) == {}
+    assert around.marks(now)["calibration"] == "psf", "as it was then"
+    assert "none of detector" in run("session", "start", "--calibration", "tea", "-c", config, code=2).stderr
+    assert "NAME=VALUE" in run("session", "start", "--calibration", "psf", "--tell", "x", "-c", config, code=2).stderr
+    assert "--calibration KIND" in run("session", "start", "-c", config, code=2).stderr
 
 
 @pytest.mark.slow

@@ -82,6 +82,21 @@ def test_sessions_begin_and_end(inbound: Inbound, context: ContextLog) -> None:
     assert context.session(NOON + 121 * S) is None
 
 
+def test_a_session_may_say_that_its_runs_are_calibrations(
+    inbound: Inbound, context: ContextLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbound.take(TOPICS.session, b'{"user": "ada", "calibration": "Pixel size"}', NOON)
+    table = b'{"user": "ada", "calibration": {"kind": "stage", "series": "return", "bead_um": 0.1}}'
+    inbound.take(TOPICS.session, table, NOON + 10 * S)
+    inbound.take(TOPICS.session, b'{"user": "ada"}', NOON + 20 * S)
+    inbound.take(TOPICS.session, b'{"calibration": "tea"}', NOON + 30 * S)
+    assert context.marks(NOON + S) == {"calibration": "pixel-size"}
+    said = {"calibration": "stage", "calibration_series": "return", "calibration_bead_um": "0.1"}
+    assert context.marks(NOON + 11 * S) == said
+    assert context.marks(NOON + 40 * S) == {}
+    assert "'tea' is none of detector" in caplog.text
+
+
 def test_a_line_that_a_crash_left_open_spoils_no_other(context: ContextLog, tmp_path: Path) -> None:
     context.note_sensor("Humidity", 40, NOON)
     (path,) = (tmp_path / "context").glob("*.jsonl")
