@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.app import ConfigOption, JsonOption, app, config_path
 from agent.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from agent.config import Config
 
 group = typer.Typer(help="What became of each acquisition.", no_args_is_help=True)
 app.add_typer(group, name="acquisitions")
@@ -47,7 +50,7 @@ def _entry(outbox: Any, acquisition_id: str) -> Any:
 
 
 def methods_of(acquisition_id: str, config: ConfigOption) -> str:
-    """The methods paragraph of an acquisition that is not yet verified; Misconfigured says where it is otherwise."""
+    """The methods paragraph of an acquisition: from this machine, or from the facility once it is verified there."""
     from agent.config import load
     from agent.contract.layout import METHODS
 
@@ -61,9 +64,25 @@ def methods_of(acquisition_id: str, config: ConfigOption) -> str:
         return text.read_text(encoding="utf-8")
     state = entry.acquisition.state
     if state in ("verified", "released"):
-        where = f"{entry.dataset}/{METHODS} at {settings.delivery.url or 'the target of [delivery]'}"
-        raise Misconfigured(f"{entry.acquisition.id} is {state}: its methods text is {where}")
+        return _fetched(settings, entry.dataset, METHODS)
     raise Misconfigured(f"{entry.acquisition.id} is {state}: its methods text is not written yet, try again later")
+
+
+def _fetched(settings: Config, dataset: str, name: str) -> str:
+    """A text of a dataset at the target. Raises Unreachable, or Rejected when it is not there, saying where it is."""
+    from contextlib import closing
+
+    from agent.delivery.targets import open_target
+    from agent.errors import Rejected, Retryable, Unreachable
+
+    try:
+        with closing(open_target(settings.delivery, "cli")) as target:
+            body = target.record(dataset, name)
+    except Retryable as error:
+        raise Unreachable(f"{dataset}/{name} is at the facility, which does not answer now: {error}") from error
+    if body is None:
+        raise Rejected(f"{dataset}/{name} is not at the facility: it was delivered, then moved or removed there")
+    return body.decode("utf-8", "replace")
 
 
 def _as_dict(entry: Any) -> dict[str, Any]:

@@ -93,7 +93,10 @@ def methods(
     config: ConfigOption = None,
     profile: Annotated[Path | None, typer.Option("--profile", help="Instrument profile (TOML), for images.")] = None,
 ) -> None:
-    """A methods paragraph for a paper, from the record alone. An id needs the config of its daemon (-c)."""
+    """A methods paragraph for a paper, from the record alone. An id needs the config of its daemon (-c).
+
+    What is verified and no longer on this machine is fetched from the facility.
+    """
     from agent.contract.layout import METHODS
 
     path = Path(what)

@@ -69,9 +69,9 @@ class FacilityTarget:
             raise Rejected(f"the facility has no committed dataset {dataset}")
         return _held(answer)
 
-    def record(self, dataset: str) -> bytes | None:
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         # Only what is committed is answered.
-        answer = self._ask("GET", f"/files/{quote(f'{dataset}/{RECORD}')}", accept=(200, 404))
+        answer = self._ask("GET", f"/files/{quote(f'{dataset}/{name}')}", accept=(200, 404))
         return answer.body if answer.status == 200 else None
 
     def abandon(self, upload: str) -> None:

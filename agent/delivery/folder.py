@@ -94,10 +94,10 @@ class FolderTarget:
                 raise Rejected(f"{self._root} has no dataset {dataset}")
             return _compared(parse((final / MANIFEST).read_bytes()), self._hashes(final, None))
 
-    def record(self, dataset: str) -> bytes | None:
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         with self._translated():
             final = self._root / check_dataset_path(dataset)
-            return (final / RECORD).read_bytes() if (final / MANIFEST).exists() else None
+            return (final / name).read_bytes() if (final / MANIFEST).exists() and (final / name).exists() else None
 
     def abandon(self, upload: str) -> None:
         """Nothing is resumed by a name of its own: a part is written over or cleared with its dataset."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.contract.layout import RECORD
+
 
 @dataclass(slots=True)
 class Outgoing:
@@ -70,8 +72,8 @@ class Target(Protocol):
         """Read a committed dataset again at the far side."""
         ...
 
-    def record(self, dataset: str) -> bytes | None:
-        """acquisition.json of a committed dataset; None while there is no such dataset."""
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
+        """acquisition.json of a committed dataset, or another text of it; None while there is no such one."""
         ...
 
     def abandon(self, upload: str) -> None:

@@ -89,8 +89,8 @@ class RcloneTarget:
         self._known.clear()
         return self._compared(dataset, parse(manifest))
 
-    def record(self, dataset: str) -> bytes | None:
-        return self._read(dataset, RECORD) if self._read(dataset, MANIFEST) is not None else None
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
+        return self._read(dataset, name) if self._read(dataset, MANIFEST) is not None else None
 
     def abandon(self, upload: str) -> None:
         """Uploads are not resumed and have no place of their own."""

@@ -113,10 +113,10 @@ class S3Target:
         found = {path: digest for path in listed if (digest := self._read_back(self._key(dataset, path))) is not None}
         return _compared(listed, found)
 
-    def record(self, dataset: str) -> bytes | None:
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         if self._manifest(dataset) is None:
             return None
-        answer = self._client.ask("GET", self._key(dataset, RECORD), accept=(200, 404))
+        answer = self._client.ask("GET", self._key(dataset, name), accept=(200, 404))
         return answer.body if answer.status == 200 else None
 
     def abandon(self, upload: str) -> None:

@@ -63,9 +63,9 @@ class MemoryTarget:
             raise Rejected(f"there is no dataset {dataset}")
         return Held({path: _sha256(body) for path, body in self.committed[dataset].items()})
 
-    def record(self, dataset: str) -> bytes | None:
+    def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         self._maybe_fail()
-        return self.committed.get(dataset, {}).get(RECORD)
+        return self.committed.get(dataset, {}).get(name)
 
     def abandon(self, upload: str) -> None:
         self._maybe_fail()
@@ -126,6 +126,8 @@ def commits_only_what_is_whole(target: Target, dataset: str) -> None:
     assert not committed.different
     assert dict(target.held(dataset).files) == {path: _sha256(body) for path, body in files.items()}
     assert target.record(dataset) == b"{}"
+    assert target.record(dataset, "methods.txt") is None
+    assert target.record(dataset, "data/a.bin") == b"a" * 3000
 
 
 def committing_again_changes_nothing(target: Target, dataset: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -60,8 +61,31 @@ def test_of_an_acquisition_by_its_id(tmp_path: Path) -> None:
     for state in (State.QUEUED, State.DELIVERING, State.VERIFIED):
         outbox.save(Acquisition(ID, "hook:a", FoundBy.HOOK, "run", state, 1_700_000_000_000_000_000))
     code, _, said = methods("000000aa", "-c", config)
-    assert "lab/scope/2023/11/14/221320_run_000000aa/methods.txt at http://127.0.0.1:1" in said
+    assert (code, said.count("\n")) == (75, 1)
+    assert "lab/scope/2023/11/14/221320_run_000000aa/methods.txt is at the facility, which does not answer now" in said
     outbox.close()
+
+
+def test_of_a_verified_acquisition_from_the_facility(tmp_path: Path) -> None:
+    """The text on this machine is gone: it is read from the target of [delivery]."""
+    dataset, shared = "lab/scope/2023/11/14/221320_run_000000aa", tmp_path / "shared"
+    config = tmp_path / "config.toml"
+    config.write_text(
+        'site = "lab"\ninstrument = "scope"\nstate = "state"\n'
+        f'[delivery]\ntarget = "folder"\n[delivery.folder]\npath = {json.dumps(str(shared))}\n'
+    )
+    (tmp_path / "state").mkdir()
+    outbox = Outbox.open(tmp_path / "state" / "outbox.sqlite")
+    for state in (State.DOCUMENTED, State.QUEUED, State.DELIVERING, State.VERIFIED):
+        outbox.save(Acquisition(ID, "hook:a", FoundBy.HOOK, "run", state, 1_700_000_000_000_000_000), dataset=dataset)
+    outbox.close()
+    shared.mkdir()
+    code, _, said = methods(ID, "-c", config)
+    assert (code, "is not at the facility" in said, said.count("\n")) == (65, True, 1)
+    (shared / dataset).mkdir(parents=True)
+    (shared / dataset / "methods.txt").write_text("Images were acquired.\n")
+    (shared / dataset / "manifest-sha256.txt").write_text("")
+    assert methods("000000aa", "-c", config) == (0, "Images were acquired.\n", "")
 
 
 def test_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
