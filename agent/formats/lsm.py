@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from agent.formats import binary, ome_build, ome_xml, tiff_layout
+from agent.formats import binary, ome_build, tiff_layout
 from agent.formats.guarded import attempt, guarded
 from agent.formats.jsonable import jsonable
-from agent.formats.parts import Parts, given, plane, positive
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.single import alone
 
-if TYPE_CHECKING:
-    from ome_types import OME
-
 _TAG = 34412
-_TYPES = {1: "uint8", 2: "uint16", 3: "uint16", 5: "float"}
 
 
 class Lsm:
@@ -50,37 +43,10 @@ class Lsm:
 def _read(path: Path) -> Metadata:
     import tifffile
 
+    from agent.formats import lsm_metadata
+
     with tifffile.TiffFile(path) as tiff:
         said = dict(tiff.lsm_metadata or {})
         kind = ome_build.pixel_type(str(tiff.pages.first.aspage().dtype))
-    ome, errors = attempt(path, lambda: _ome(path, said, kind))
+    ome, errors = attempt(path, lambda: lsm_metadata.ome(path.stem, said, kind))
     return Metadata(ome, {}, {"lsm": jsonable(said)}, errors)
-
-
-def _ome(path: Path, said: dict[str, Any], kind: str | None) -> OME:
-    sizes = {axis: int(said[f"Dimension{axis.upper()}"]) for axis in "xyz"}
-    sizes |= {"c": int(said["DimensionChannels"]), "t": int(said["DimensionTime"])}
-    steps = {}
-    for axis in "xyz":
-        value = positive(said.get(f"VoxelSize{axis.upper()}"))
-        if value and (axis != "z" or sizes["z"] > 1):
-            steps[axis] = (value * 1e6, "µm")
-    scan = said.get("ScanInformation") or {}
-    colors = said.get("ChannelColors") or {}
-    names = [str(one) for one in colors.get("ColorNames", ())]
-    stamps = [float(one) for one in said["TimeStamps"]] if said.get("TimeStamps") is not None else []
-    few = len(stamps) == sizes["t"] and sizes["t"] * sizes["z"] * sizes["c"] <= ome_xml.MAX_PLANES
-    where = product(range(sizes["t"]), range(sizes["z"]), range(sizes["c"])) if few else ()
-    planes = [plane(z, c, t, delta_s=stamps[t] - stamps[0]) for t, z, c in where]
-    parts = Parts()
-    image = ome_build.image(
-        0,
-        path.stem,
-        sizes,
-        kind or _TYPES[int(said["DataType"])],
-        steps=steps,
-        channels=[given(name=one) for one in names] if len(names) == sizes["c"] else [],
-        planes=planes,
-    )
-    image.objective_settings = parts.objective(model=str(scan.get("Objective") or "").strip("\0 ") or None)
-    return parts.ome([image], str(scan.get("User") or "").strip("\0 ") or None)

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from ome_types import validate_xml
 
-from agent.formats import Wholeness
+from agent.formats import Wholeness, lsm_metadata
 from agent.formats.inspection import inspect
 from tests.unit.formats.compound import compound
 from tests.writers import WRITERS
@@ -229,3 +229,61 @@ def test_harmony_6_says_once_what_all_images_of_a_channel_share(tmp_path):
     assert (ome.plates[0].rows, ome.plates[0].columns, ome.plates[0].wells[0].row) == (16, 24, 1)
     assert found.metadata.not_carried_over["operetta"]["channels"][0]["FlatfieldProfile"] == "{Background: 1}"
     assert found.metadata.places[0].file == "Images/r02c04f01p01-ch1sk1fk1fl1.tiff"
+
+
+LSM = {
+    "DimensionX": 48, "DimensionY": 32, "DimensionZ": 1, "DimensionChannels": 2, "DimensionTime": 2, "DataType": 2,
+    "VoxelSizeX": 1e-7, "VoxelSizeY": 1e-7, "VoxelSizeZ": 1e-6, "TimeStamps": [10.0, 12.5],
+    "ChannelColors": {"ColorNames": ["Ch1-T1", "Ch2-T2"]},
+    "ScanInformation": {
+        "Objective": "Plan-Apochromat 63x/1.40 Oil DIC M27", "Sample0time": 40000.5, "User": "somebody",
+        "Tracks": [
+            {
+                "Acquire": 1,
+                "DataChannels": [{"Acquire": 1, "Name": "Ch1", "BitsPerSample": 12}, {"Acquire": 0, "Name": "ChD"}],
+                "DetectionChannels": [
+                    {"Acquire": 1, "DetchannelName": "PMT 1", "PinholeDiameter": 1.2, "DetectorGainFirst": 700.0,
+                     "FilterName": "BP 505-530", "DyeName": "EGFP"},
+                    {"Acquire": 0, "DetchannelName": "ChD"},
+                ],
+                "IlluminationChannels": [{"Aquire": 1, "Wavelength": 488.0}, {"Aquire": 0, "Wavelength": 561.0}],
+            },
+            {"Acquire": 0, "DataChannels": [{"Acquire": 1, "Name": "bleach"}]},
+            {
+                "Acquire": 1,
+                "DataChannels": [{"Acquire": 1, "Name": "Ch2", "BitsPerSample": 12}],
+                "IlluminationChannels": [{"Aquire": 1, "Wavelength": 561.0}, {"Aquire": 1, "Wavelength": 633.0}],
+            },
+        ],
+    },
+}  # fmt: skip
+
+
+def test_the_tracks_of_an_lsm_are_its_channels():
+    ome = lsm_metadata.ome("a", LSM, "uint16")
+    validate_xml(ome.to_xml())
+    image = ome.images[0]
+    first, second = image.pixels.channels
+    assert (first.name, first.fluor, first.excitation_wavelength, first.pinhole_size) == ("Ch1-T1", "EGFP", 488, 1.2)
+    assert first.detector_settings.gain == 700
+    # Two lasers shone at once: neither is said to be the channel's.
+    assert (second.name, second.excitation_wavelength) == ("Ch2-T2", None)
+    assert image.pixels.significant_bits == 12
+    assert image.acquisition_date == datetime(2009, 7, 6, 12)  # noqa: DTZ001
+    assert [(p.the_t, p.the_c, p.delta_t) for p in image.pixels.planes] == [
+        (0, 0, 0),
+        (0, 1, 0),
+        (1, 0, 2.5),
+        (1, 1, 2.5),
+    ]
+    lens = ome.instruments[0].objectives[0]
+    assert (lens.nominal_magnification, lens.lens_na, lens.immersion.value) == (63, 1.4, "Oil")
+    assert sorted(one.wavelength for one in ome.instruments[0].lasers) == [488, 561, 633]
+
+
+def test_an_lsm_whose_tracks_do_not_fit_keeps_its_names_only():
+    other = LSM | {"DimensionChannels": 3, "ChannelColors": {"ColorNames": ["a", "b", "c"]}}
+    ome = lsm_metadata.ome("a", other | {"ScanInformation": LSM["ScanInformation"] | {"Sample0time": 3.0}}, None)
+    assert [one.name for one in ome.images[0].pixels.channels] == ["a", "b", "c"]
+    assert [one.excitation_wavelength for one in ome.images[0].pixels.channels] == [None] * 3
+    assert ome.images[0].acquisition_date is None
