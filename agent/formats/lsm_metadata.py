@@ -127,8 +127,6 @@ def _channel(parts: Parts, data: Mapping[str, Any], detector: Mapping[str, Any],
         # Of several lasers that shine at once none is the channel's own.
         excitation_wavelength=lines[0] if len(lines) == 1 else None,
         pinhole_size=positive(detector.get("PinholeDiameter")),
-        detector_settings=parts.detector(
-            model=_text(detector.get("DetchannelName")) or None, settings=given(gain=gain)
-        ),
+        detector_settings=parts.detector(model=name or None, settings=given(gain=gain)),
         light_path=parts.light_path(emission=[parts.filter(model=band or None)]),
     )
