@@ -29,11 +29,14 @@ _BLOCK = 1 << 20
 _SMALL = 8 << 20
 _FLUSH = 64 << 20
 """So many bytes are written, brought to the disk and read back, while the next are written."""
+_READERS = 8
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class FolderTarget:
-    """See Target. What is returned as held was read back from the folder, unless settings say otherwise."""
+    """See Target. Everything is read back from the folder before its dataset is committed; a large file already
+    while it is written, unless settings say otherwise.
+    """
 
     name = "folder"
 
@@ -63,9 +66,13 @@ class FolderTarget:
             target = self._staged(dataset) / file.target
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(target.name + _PART)
+            # Files and folders are on the disk before the dataset appears; what is lost until then is sent again.
+            if file.size <= _SMALL:
+                digest = _write_small(part, file)
+                part.replace(target)
+                return digest
             digest = self._write(part, file)
             part.replace(target)
-            sync_folder(target.parent)
             status = target.stat()
             self._sent[dataset, file.target] = (status.st_size, status.st_mtime_ns, digest)
             return digest
@@ -78,7 +85,7 @@ class FolderTarget:
             if (final / MANIFEST).exists():
                 return _compared(listed, self._hashes(final, dataset))
             staged = self._staged(dataset)
-            held = _compared(listed, self._hashes(staged, dataset))
+            held = _compared(listed, self._hashes(staged, dataset, to_disk=True))
             if held.missing or held.different:
                 return held
             self._publish(staged, final, manifest, listed)
@@ -159,14 +166,18 @@ class FolderTarget:
         sent = file.digest() if file.digest is not None else own.hexdigest()
         return back.finish() if back else sent, sent
 
-    def _hashes(self, folder: Path, dataset: str | None) -> dict[str, str]:
+    def _hashes(self, folder: Path, dataset: str | None, *, to_disk: bool = False) -> dict[str, str]:
         """By path; what was read back when it was sent and has not changed is not read a third time."""
-        found = {}
-        for path in _files(folder):
+
+        def digest(path: Path) -> tuple[str, str]:
             name, status = path.relative_to(folder).as_posix(), path.stat()
-            size, mtime_ns, digest = self._sent.get((dataset or "", name), (-1, -1, ""))
-            found[name] = digest if (size, mtime_ns) == (status.st_size, status.st_mtime_ns) else _sha256(path)
-        return found
+            size, mtime_ns, known = self._sent.get((dataset or "", name), (-1, -1, ""))
+            if (size, mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return name, known
+            return name, _settled(path) if to_disk else _sha256(path)
+
+        with ThreadPoolExecutor(_READERS, "scope-agent-read-back") as pool:
+            return dict(pool.map(digest, _files(folder)))
 
     def _publish(self, staged: Path, final: Path, manifest: bytes, listed: dict[str, str]) -> None:
         for path in list(_files(staged)):
@@ -238,6 +249,36 @@ class _ReadBack:
                 self._at += len(block)
 
 
+def _write_small(part: Path, file: Outgoing) -> str:
+    """At once, and on its way to the disk; it is there, and read back, before its dataset is committed."""
+    pieces = list(file.blocks(0))
+    if sum(map(len, pieces)) != file.size:
+        raise Retryable(f"{sum(map(len, pieces))} of {file.size} bytes of {file.target} were read: reading it again")
+    with part.open("wb", buffering=0) as out:
+        for piece in pieces:
+            _write_all(out, piece)
+        _forget_cache(out)
+    if file.digest is not None:
+        return file.digest()
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _settled(path: Path) -> str:
+    """The hash of what is on the disk. What cannot be brought there is removed: the next try would hear no error."""
+    with path.open("rb+", buffering=0) as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+        _forget_cache(file)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable; Windows journals them itself, and some shares know no such call."""
     if os.name == "nt":
@@ -261,7 +302,7 @@ def _to_disk(out: BinaryIO) -> None:
 
 
 def _forget_cache(out: BinaryIO) -> None:
-    """So that reading back asks the disk or the server, not our own memory."""
+    """So that reading back asks the disk or the server, not our own memory; what is not there yet goes there."""
     if sys.platform == "linux":
         os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

@@ -214,3 +214,27 @@ def test_a_dataset_appears_by_one_rename(tmp_path: Path) -> None:
     target.commit(DATASET, render({"data/a": sha256(b"abc")}))
     assert sorted(p.name for p in (share / DATASET).rglob("*") if p.is_file()) == ["a", "manifest-sha256.txt"]
     assert not list((share / ".scope-agent").rglob("*/*.bin"))
+
+
+def test_what_cannot_be_brought_to_the_disk_is_missing_and_sent_again(tmp_path: Path, monkeypatch) -> None:
+    """A system tells of a write that failed behind its back once only: the next sync says all is well."""
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    manifest = render({"data/a": sha256(b"abc")})
+    target.send(DATASET, outgoing("data/a", b"abc"))
+    plain = os.fsync
+    failing = [OSError(5, "Input/output error")]
+
+    def sync(descriptor: int) -> None:
+        if failing:
+            raise failing.pop()
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(Unreachable, match="Input/output"):
+        target.commit(DATASET, manifest)
+    assert target.commit(DATASET, manifest).missing == ("data/a",)
+    target.send(DATASET, outgoing("data/a", b"abc"))
+    assert not target.commit(DATASET, manifest).missing
+    assert dict(target.held(DATASET).files) == {"data/a": sha256(b"abc")}
