@@ -34,7 +34,7 @@ from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
 from agent.sources.context import ContextLog
-from agent.sources.folder import FolderSource
+from agent.sources.folder import FolderSource, root_of
 from agent.sources.journal import JournalSource
 from agent.sources.mmlog import LogSource, default_folder
 from agent.sources.mounts import away_below
@@ -167,7 +167,7 @@ class Daemon:
 
     def _pipeline(self, station: Station, target: Target, sources: list[Source]) -> Pipeline:
         journal = next(source for source in sources if isinstance(source, JournalSource))
-        watches = {str(watch.path.absolute()): watch for watch in self._config.watch}
+        watches = {root_of(watch): watch for watch in self._config.watch}
         logs = next(source for source in sources if isinstance(source, LogSource))
         away = away_below(list(watches))
         candidates = Candidates(station, watches, {}, lambda: journal.read_to_end() and not logs.undecided(), away)

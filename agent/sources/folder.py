@@ -14,6 +14,7 @@ from agent.clock import Clock, SystemClock
 from agent.sources.events import FilesGone, SourceEvent, WatchLost
 from agent.sources.folder_events import MAX_PENDING, EventWatch
 from agent.sources.identity import Identity, identity_of, seen
+from agent.sources.longpaths import reaching
 from agent.sources.mounts import is_network
 from agent.sources.names import Names
 from agent.sources.reconcile import Walks
@@ -26,6 +27,11 @@ _BUDGET_S = 0.05
 _BATCH = 4096
 _RETRY_S = (0.1, 60.0)
 """First and longest pause between two tries to listen."""
+
+
+def root_of(settings: WatchSettings) -> str:
+    """The watched folder as its events spell it: absolute, links as they are, long paths below it within reach."""
+    return reaching(os.path.abspath(settings.path))  # noqa: PTH100 (resolve would follow links)
 
 
 class FolderSource:
@@ -44,7 +50,7 @@ class FolderSource:
     ) -> None:
         self.name = f"folder:{settings.path}"
         self._settings = settings
-        self._root = os.path.abspath(settings.path)  # noqa: PTH100 (resolve would follow links)
+        self._root = root_of(settings)
         self._known = known
         self._clock = clock or SystemClock()
         self._max_pending = max_pending

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from agent.sources.longpaths import plain
+
 _REMOTE = frozenset(
     (
         *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "afpfs", "webdav", "davfs"),
@@ -74,8 +76,8 @@ def _windows(path: Path) -> bool | None:
     if sys.platform == "win32":
         import ctypes
 
-        anchor = path.absolute().anchor
-        if anchor.startswith("\\\\") and not anchor.startswith(("\\\\?\\", "\\\\.\\")):
+        anchor = Path(plain(str(path.absolute()))).anchor
+        if anchor.startswith("\\\\") and not anchor.startswith("\\\\.\\"):
             return True
         drive_type: int = ctypes.windll.kernel32.GetDriveTypeW(anchor)
         return drive_type == _DRIVE_REMOTE if drive_type > 1 else None

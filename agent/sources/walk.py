@@ -94,8 +94,10 @@ def _lstat(entry: os.DirEntry[str]) -> os.stat_result:
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:
-    if sys.platform == "win32":
-        status = entry.stat(follow_symlinks=False)
-        reparse = status.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT
-        return bool(reparse) and status.st_reparse_tag == _MOUNT_POINT
-    return False
+    return sys.platform == "win32" and is_mount_point(entry.stat(follow_symlinks=False))
+
+
+def is_mount_point(status: os.stat_result) -> bool:
+    """A folder on Windows that leads to another one, such as a junction: it may lead to a folder above itself."""
+    attributes, tag = getattr(status, "st_file_attributes", 0), getattr(status, "st_reparse_tag", 0)
+    return bool(attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT) and tag == _MOUNT_POINT

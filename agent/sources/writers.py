@@ -13,8 +13,10 @@ from pathlib import Path
 
 from agent.sources.mounts import is_network
 
-_SHARING_VIOLATION = 32
+_IN_USE = frozenset({32, 33})
+"""ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION"""
 _GONE = frozenset({2, 3})
+"""ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND"""
 
 
 def is_open_for_writing(path: Path) -> bool | None:
@@ -84,8 +86,12 @@ def _windows(path: Path) -> bool | None:
         if handle != wintypes.HANDLE(-1).value:
             kernel32.CloseHandle(wintypes.HANDLE(handle))
             return False
-        error = ctypes.get_last_error()
-        if error in _GONE:
-            raise FileNotFoundError(error, "the file is gone", str(path))
-        return True if error == _SHARING_VIOLATION else None
+        return refused(ctypes.get_last_error(), path)
     return None
+
+
+def refused(error: int, path: Path) -> bool | None:
+    """What it means that Windows does not open a file for us alone: somebody has it open, or it cannot be told."""
+    if error in _GONE:
+        raise FileNotFoundError(error, "the file is gone", str(path))
+    return True if error in _IN_USE else None

@@ -15,6 +15,7 @@ from agent.formats.port import Dataset
 from agent.formats.registry import FALLBACK
 from agent.sources.events import FileSeen, FilesGone, FinishReason, Plan
 from agent.sources.identity import identity
+from agent.sources.longpaths import plain
 from agent.sources.quiet import Quiet
 from agent.sources.settings import WatchSettings
 from agent.sources.spelling import shown
@@ -117,19 +118,23 @@ class Candidates:
 
     def _new(self, seen: FileSeen, now: float) -> _Candidate:
         path = Path(seen.path)
-        dataset = identify(path).dataset(path)
-        known = self._by_main.get(dataset.main)
+        dataset = _dataset(path)
+        main = dataset.main if dataset else path
+        known = self._by_main.get(main)
         candidate = known or _Candidate(
-            dataset.main, self.watches[seen.root], now, min(seen.mtime_ns, seen.at_ns), now + _AGAIN_S
+            main, self.watches[seen.root], now, min(seen.mtime_ns, seen.at_ns), now + _AGAIN_S
         )
-        self._by_main[dataset.main] = candidate
-        for file in (str(file) for file in dataset.files):
-            self._main_of[file] = dataset.main
+        self._by_main[main] = candidate
+        for file in (str(file) for file in (dataset.files if dataset else (path,))):
+            self._main_of[file] = main
             candidate.members.add(file)
         return candidate
 
     def _examine(self, candidate: _Candidate, now: float) -> bool:
-        dataset = identify(candidate.main).dataset(candidate.main)
+        dataset = _dataset(candidate.main)
+        if dataset is None:
+            self._wait(candidate, now)
+            return False
         if not dataset.files:
             self._forget(candidate)
             return False
@@ -271,11 +276,20 @@ def _noted(acquisition: Acquisition, relation: Relation) -> Acquisition:
     return replace(acquisition, notes=(*acquisition.notes, *notes))
 
 
+def _dataset(path: Path) -> Dataset | None:
+    """The dataset that a file belongs to; None while that cannot be read, as of a file that is locked on Windows."""
+    try:
+        return identify(path).dataset(path)
+    except OSError as error:
+        log.info("%s cannot be read yet: %s", path, error, extra={"action": "source.locked"})
+        return None
+
+
 def _writes(run: Acquisition, file: str) -> bool:
     """True when the file is one of the run's outputs, lies below one, or belongs to one of several positions:
     pymmcore-plus makes `x/x_p000.ome.tiff` of `x.ome.tiff`, older writers put them beside it."""
-    path = Path(file)
-    for output in map(Path, run.outputs):
+    path = Path(plain(file))
+    for output in map(Path, map(plain, run.outputs)):
         stem, _, ending = output.name.partition(".")
         place = path.parent in (output.parent, output.parent / stem)
         position = place and path.name.startswith(f"{stem}_") and path.name.endswith(ending)

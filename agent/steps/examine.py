@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.formats import datasets_written_to, identify, planes_on_disk
 from agent.formats.port import Dataset, Verdict, Wholeness
 from agent.sources.identity import identity
+from agent.sources.longpaths import reaching
 from agent.sources.quiet import Quiet
 from agent.sources.writers import is_open_for_writing
 
@@ -33,7 +34,8 @@ class Finding:
 
 def datasets_at(outputs: Sequence[str]) -> list[Dataset]:
     """The datasets that an acquisition said it writes; names like `x_p000.ome.tiff` are found for `x.ome.tiff`."""
-    found = {one.main: one for output in outputs for one in datasets_written_to(Path(output)) if _own(output, outputs)}
+    mine = [Path(reaching(output)) for output in outputs if _own(output, outputs)]
+    found = {one.main: one for output in mine for one in datasets_written_to(output)}
     return list(found.values())
 
 
@@ -44,6 +46,14 @@ def _own(output: str, outputs: Sequence[str]) -> bool:
 
 def examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: int | None = None) -> Finding:
     """Look at the dataset at `now` (monotonic seconds). `frames` is what the hook counted, where there was one."""
+    try:
+        return _examine(dataset, quiet, now, quiet_s, frames)
+    except OSError as error:
+        # Locked by its writer on Windows, on a share that stumbles, or gone since it was listed: not ready.
+        return Finding(dataset, f"it cannot be read now: {error.strerror or error}")
+
+
+def _examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: int | None) -> Finding:
     if not dataset.files:
         return Finding(dataset, "no file is there yet")
     for file in dataset.files:

@@ -17,6 +17,7 @@ from agent.outbox import FileRow, FileState, SourceChange, SourceFate
 from agent.sources.content import Content
 from agent.sources.events import FileSeen
 from agent.sources.identity import Identity, identity
+from agent.sources.longpaths import plain
 from agent.sources.names import fold
 from agent.steps.station import Station
 
@@ -156,7 +157,7 @@ class Follow:
             number = known.is_same_file(found)
             if there is not None and there.is_same_file(known):
                 # The old name still leads to it: another spelling of it, a hard link or a copy.
-                if not (number and fold(row.source) == fold(file.path)):
+                if not (number and fold(plain(row.source)) == fold(plain(file.path))):
                     continue
             elif not number and there is not None:
                 continue

@@ -38,7 +38,11 @@ class Settle:
     def _look(self, acquisition: Acquisition) -> bool:
         now = self.station.clock.monotonic()
         since = self._since.setdefault(acquisition.id, now)
-        findings = self._findings(acquisition, now)
+        try:
+            findings = self._findings(acquisition, now)
+        except OSError as error:
+            log.info("%s cannot be looked at yet: %s", acquisition.name, error, extra={"action": "source.locked"})
+            return False
         waiting = [finding for finding in findings if not finding.whole]
         rested = now - since >= self.station.settle.quiet_s
         patient = now - since < self.station.settle.patience_s

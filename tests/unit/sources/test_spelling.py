@@ -8,7 +8,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.facility.naming import check_file
@@ -20,18 +20,21 @@ _ANY = st.text(st.characters(codec=None), max_size=30)
 _NAMES = st.binary(min_size=1, max_size=20).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"_").replace(b"/", b"_")))
 
 
+@settings(deadline=None)
 @given(_ANY)
 def test_what_is_stored_is_text_and_comes_back(text):
     stored(text).encode("utf-8")
     assert restored(stored(text)) == text
 
 
+@settings(deadline=None)
 @given(_ANY)
 def test_what_is_shown_is_text(text):
     shown(text).encode("utf-8")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names are bytes on POSIX only")
+@settings(deadline=None)
 @given(_NAMES.filter(lambda name: name not in (".", "..")))
 def test_every_name_can_be_delivered_to_windows_and_be_turned_back(name):
     spelled = portable(name)

@@ -319,3 +319,76 @@ def test_a_source_that_we_released_ourselves_is_not_called_deleted(rigs: list[Ri
     rigs[0].folder_source._tell_gone(str(path), deep=True)
     rigs[0].turn(40)
     assert rigs[0].changes() == []
+
+
+@pytest.mark.parametrize(
+    "mtime", [-(10**18), 0, 1, 4 * 10**18, 5 * 10**18], ids=["1938", "1970", "1970+", "2096", "2128"]
+)
+def test_a_file_whose_clock_is_wrong_is_delivered_like_any_other(rigs: list[Rig], mtime: int) -> None:
+    path = rigs[0].watched / "a.raw"
+    path.write_bytes(b"1" * 100)
+    spread(path, mtime)
+    rigs[0].turn(1)
+    assert rigs[0].all() == []
+    rigs[0].turn(8)
+    (run,) = rigs[0].all()
+    assert run.state is State.VERIFIED
+    assert run.started_ns <= rigs[0].clock.now_ns()
+
+
+def test_a_growing_file_with_a_time_in_the_future_is_not_taken_early(rigs: list[Rig]) -> None:
+    path = rigs[0].watched / "a.raw"
+    for size in range(1, 8):
+        path.write_bytes(b"1" * size)
+        spread(path, 4_000_000_000 * 10**9 + size)
+        rigs[0].turn(1.5)
+        assert rigs[0].all() == []
+    rigs[0].turn(8)
+    assert [run.state for run in rigs[0].all()] == [State.VERIFIED]
+
+
+def test_a_wall_clock_that_is_set_back_delays_nothing(rigs: list[Rig]) -> None:
+    image(rigs[0].watched / "a.tif")
+    rigs[0].turn(1)
+    rigs[0].clock.set_back(10 * 365 * 86400)
+    rigs[0].turn(8)
+    assert [run.state for run in rigs[0].all()] == [State.VERIFIED]
+
+
+def test_a_file_that_is_locked_is_not_ready_and_holds_up_nobody(rigs: list[Rig], monkeypatch) -> None:
+    """Windows refuses to open what another program has locked; no system here can do that."""
+    from agent.formats import tiff
+
+    locked = image(rigs[0].watched / "a.tif")
+    image(rigs[0].watched / "b.tif", 3)
+    real = tiff.Tiff.is_whole
+
+    def refuse(self, dataset):
+        if dataset.main == locked:
+            raise PermissionError(13, "The process cannot access the file because it is being used", str(locked))
+        return real(self, dataset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiff.Tiff, "is_whole", refuse)
+        rigs[0].turn(20)
+    assert [run.name for run in rigs[0].all()] == ["b"]
+    rigs[0].turn(40)
+    assert sorted(run.state for run in rigs[0].all()) == [State.VERIFIED] * 2
+
+
+def test_a_file_that_cannot_even_be_identified_waits(rigs: list[Rig], monkeypatch) -> None:
+    from agent.steps import candidates
+
+    image(rigs[0].watched / "a.tif")
+    real = candidates.identify
+
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "The process cannot access the file because it is being used", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "identify", refuse)
+        rigs[0].turn(10)
+    assert rigs[0].all() == []
+    assert candidates.identify is real
+    rigs[0].turn(40)
+    assert [run.state for run in rigs[0].all()] == [State.VERIFIED]
