@@ -35,13 +35,22 @@ def init(
         typer.Option("--core", help="Load the .cfg and ask the devices. Close other software that uses them first."),
     ] = False,
     python: Annotated[str, typer.Option(help="Python of the acquisition software, for --core.")] = sys.executable,
+    running: Annotated[
+        bool,
+        typer.Option("--running", help="The devices of the software that runs now, as its hook last wrote them down."),
+    ] = False,
+    spool: Annotated[Path | None, typer.Option(help="Folder of the hook's journals, for --running.")] = None,
     out: OutOption = None,
 ) -> None:
-    """Draft a profile: what was found, and what is still missing per NBO tier. Without a source: the demo core."""
+    """Draft a profile: what was found, and what is still missing per NBO tier.
+
+    --running asks nothing of the hardware: it reads what the hook wrote of the last run of the software that runs now.
+    --core starts a core of its own. Without a source: a demo core of its own.
+    """
     from agent.document.profiled import assess
     from agent.snapshot.profile_text import Marginalia, profile_text
 
-    draft = _draft(source, python, core=core or source is None)
+    draft = _of_running(spool) if running or spool else _draft(source, python, core=core or source is None)
     said = assess(draft.profile)
     head = [
         "Instrument profile of scope-agent; keys without a value are still missing. Values are literals, or read",
@@ -53,6 +62,16 @@ def init(
     for line in [*draft.found, *(f"not used: {device}" for device in draft.unused)]:
         typer.echo(line, err=True)
     _tiers(said.tiers)
+
+
+def _of_running(spool: Path | None) -> Draft:
+    from agent.hook import default_spool
+    from agent.snapshot.draft import of_summary
+    from agent.snapshot.running import last_journalled
+
+    told = last_journalled(spool or default_spool())
+    typer.echo(told.said, err=True)
+    return of_summary(told.summary)
 
 
 def _draft(source: Path | None, python: str, *, core: bool) -> Draft:

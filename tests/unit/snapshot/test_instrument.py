@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import sys
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
@@ -112,6 +113,42 @@ def test_a_draft_of_the_demo_core(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "#na =   # tier 1: numerical aperture" in text
     assert "magnification = 10  # read from the label: check it" in text
+
+
+RUNNING = """
+import sys, useq
+from pymmcore_plus import CMMCorePlus
+from agent.hook import attach
+core = CMMCorePlus()
+core.loadSystemConfiguration()
+attach(core, sys.argv[1])
+core.mda.run(useq.MDASequence(channels=["DAPI"]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_draft_of_the_core_that_runs(tmp_path: Path) -> None:
+    """As its hook wrote it down: the devices are in use, nobody else may open them."""
+    spool = tmp_path / "spool"
+    empty = command("init", "--running", "--spool", tmp_path)
+    assert (empty.returncode, "no hooked process has acquired anything" in empty.stderr) == (2, True)
+    missing = command("init", "--running", "--spool", spool)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYMM_LOG_LEVEL": "ERROR"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNING, spool], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        done = command("init", "--running", "--spool", spool)
+    finally:
+        process.communicate(timeout=30)
+    assert done.returncode == 0
+    assert "its process still runs" in done.stderr
+    profile = Profile.model_validate(tomllib.loads(done.stdout))
+    assert profile == of_summary(ask_core(sys.executable, None)).profile
+    assert "its process has ended" in command("init", "--running", "--spool", spool).stderr
 
 
 def test_a_configuration_read_as_text_gives_the_same_parts() -> None:
