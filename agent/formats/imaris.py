@@ -23,7 +23,7 @@ Texts = dict[str, dict[str, str]]
 class Imaris:
     """An image."""
 
-    name = "imaris-ims"
+    name = "ims"
 
     def matches(self, path: Path) -> bool:
         return (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MAX_PLANES = 2000
 """Planes that go into the metadata; above it they stay in the file, for ome-types needs 0.3 ms for each."""
 _MANY = ("Plane", "TiffData", "BinData")
+_FC = "http://www.openmicroscopy.org/XMLschemas/OME/FC/ome.xsd"
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
 
@@ -157,10 +159,22 @@ def to_ome(root: _Element) -> OME:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _without_pixels(ome_types.from_xml(etree.tostring(root)))
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, etree.LxmlError) as error:
+            return _without_pixels(ome_types.from_xml(etree.tostring(_of_2008(root))))
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, etree.LxmlError, OSError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableError(f"the OME-XML does not follow its schema: {line}") from None
+
+
+def _of_2008(root: _Element) -> _Element:
+    """Documents of 2003 as such of 2008-09: ome-types ships the sheet for it and does not know their namespace."""
+    if not str(root.tag).startswith(f"{{{_FC}}}"):
+        return root
+    import ome_types
+    from lxml import etree
+
+    sheet = Path(ome_types.__file__).parent / "transforms" / "2003-FC-to-2008-09.xsl"
+    access = etree.XSLTAccessControl.DENY_ALL
+    return etree.XSLT(etree.parse(sheet), access_control=access)(root).getroot()
 
 
 def _without_pixels(ome: OME) -> OME:

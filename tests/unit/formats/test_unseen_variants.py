@@ -287,3 +287,29 @@ def test_an_lsm_whose_tracks_do_not_fit_keeps_its_names_only():
     assert [one.name for one in ome.images[0].pixels.channels] == ["a", "b", "c"]
     assert [one.excitation_wavelength for one in ome.images[0].pixels.channels] == [None] * 3
     assert ome.images[0].acquisition_date is None
+
+
+OF_2003 = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/XMLschemas/OME/FC/ome.xsd"><Image '
+    'ID="openmicroscopy.org:Image:1" Name="old" DefaultPixels="openmicroscopy.org:Pixels:1-1" PixelSizeX="0.5" '
+    'PixelSizeY="0.5"><CreationDate>2004-01-02T03:04:05</CreationDate><Pixels ID="openmicroscopy.org:Pixels:1-1" '
+    'DimensionOrder="XYZCT" {pixel_type}="Uint16" BigEndian="false" SizeX="48" SizeY="32" SizeZ="1" SizeC="1" '
+    'SizeT="1"><TiffData/></Pixels></Image></OME>'
+)
+
+
+def test_an_ome_tiff_of_2003(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, IMAGE, description=OF_2003.format(pixel_type="PixelType"), metadata=None)
+    found = seen(path)
+    said = pixels(found)
+    assert (found.verdict.state, said.size_x, said.type.value, said.physical_size_x) == (
+        Wholeness.WHOLE,
+        48,
+        "uint16",
+        0.5,
+    )
+    assert found.metadata.ome.images[0].acquisition_date == datetime(2004, 1, 2, 3, 4, 5)  # noqa: DTZ001
+    tifffile.imwrite(path, IMAGE, description=OF_2003.format(pixel_type="Nonsense"), metadata=None)
+    (error,) = inspect(path).metadata.errors
+    assert "does not follow its schema" in error

@@ -164,7 +164,7 @@ def test_imaris(tmp_path):
         file.create_group("DataSetInfo/Channel 0").attrs["Name"] = letters("GFP")
         file.create_group("DataSetInfo/Imaris").attrs["Version"] = letters("9.5")
         file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data"] = np.zeros((3, 6, 8), np.uint8)
-    found = check(path, "imaris-ims", Wholeness.WHOLE)
+    found = check(path, "ims", Wholeness.WHOLE)
     image = found.metadata.ome.images[0]
     assert (image.pixels.size_z, image.pixels.physical_size_x, image.pixels.physical_size_z) == (3, 0.5, 2)
     assert image.pixels.channels[0].name == "GFP"
