@@ -11,11 +11,13 @@ import pytest
 from agent.calibration.coregistration import coregistration
 from agent.calibration.detector import detector
 from agent.calibration.field import field
+from agent.calibration.frames import moments
 from agent.calibration.optics import Optics
 from agent.calibration.pixel_size import from_micrometer, from_moves
 from agent.calibration.power import PowerLog, power, read_log
 from agent.calibration.psf import psf
 from agent.calibration.result import Findings
+from agent.calibration.rounding import unrounded
 from agent.calibration.run import analyse_files
 from agent.calibration.stage import hold, returns
 from agent.errors import Rejected
@@ -220,3 +222,21 @@ def test_a_value_that_is_no_number_is_never_kept() -> None:
         found.add("uniformity_percent", math.nan, "%")
     with says("could not be determined"):
         found.add("uniformity_percent", 1.0, "%", math.inf)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+def test_noise_that_hides_below_the_steps_of_the_camera_is_said(noise: float) -> None:
+    dark = np.rint(100.4 + RNG.normal(0, noise, (20, 96, 96))).astype(np.uint16)
+    dark[0, 0, 0] += 1
+    found = detector(dark, FLATS)
+    assert found.quality == "low"
+    assert any("read noise is not resolved" in reason for reason in found.reasons)
+    assert found.metrics["read_noise_rms_electrons"].low is None
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.35, 0.5])
+def test_noise_near_a_step_of_the_camera_is_unrounded(fraction: float) -> None:
+    dark = np.rint(100 + fraction + RNG.normal(0, 0.42, (30, 128, 128))).astype(np.uint16)
+    mean, variance = moments(dark)
+    assert unrounded(float(variance.mean()), mean, 30).variance == pytest.approx(0.42**2, rel=0.02)
+    assert unrounded(float(variance.mean()), mean, 30).mean.mean() == pytest.approx(100 + fraction, abs=0.003)
