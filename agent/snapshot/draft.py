@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,9 @@ _SETTINGS = {
     "SensorExposureMode": "exposure_mode", "TriggerMode": "trigger_mode", "Temperature": "temperature_c",
     "FrameRate": "frame_rate_hz",
 }  # fmt: skip
+_LASER = re.compile(r"laser|obis|cobolt|toptica|ibeam|omicron|luxx|vortran|stradus|oxxius|mpb")
+"""Words in the name or the library of adapters of lasers."""
+_MAY_BE_LIGHT = ("Shutter", "Generic")
 _CLIMATE = ("temperature", "incubat", "humidity", "co2", "okolab", "pecon", "tsp01")
 
 
@@ -73,8 +77,10 @@ class Maker:
             self._camera(label, device)
         elif kind.startswith("State") and device.get("labels"):
             self._positions(label, [str(one) for one in device["labels"]], said)
+        elif _LASER.search(f"{said} {device.get('library', '')}".lower()) and kind.startswith(_MAY_BE_LIGHT):
+            self._light(label, {"source": "Laser", **labels.laser(label)}, "laser")
         elif kind.startswith("Shutter") and device.get("library") != "Utilities":
-            self.put(("light", label), {"source": "GenericExcitationSource"}, "light source (or a mere shutter)")
+            self._light(label, {"source": "GenericExcitationSource"}, "light source (or a mere shutter)")
             self._remarks["light", label, "source"] = "Laser, LightEmittingDiode, Arc, Filament?"
         elif any(word in said for word in _CLIMATE):
             self.put(("environment", label), {}, "incubator")
@@ -91,6 +97,10 @@ class Maker:
             self.put(
                 ("channel", f"{group['name']}/{name}" if taken else name), {}, f"channel preset of {group['name']}"
             )
+
+    def _light(self, label: str, keys: dict[str, Any], what: str) -> None:
+        self.put(("light", label), keys, what)
+        self._remarks |= {("light", label, key): _HINT for key in keys}
 
     def _camera(self, label: str, device: dict[str, Any]) -> None:
         library = str(device.get("library", ""))
@@ -152,6 +162,6 @@ def _wheel(said: str, names: list[str]) -> tuple[str | None, Hint, dict[str, Any
     for word, role in (("excitation", "excitation"), ("emission", "emission"), ("nd filter", "neutral density")):
         if word in said:
             return "filter", labels.band, {"role": role}
-    if "filter" in said:
+    if "filter" in said or (2 * sum(bool(labels.band(name)) for name in names) > len(names) > 1):
         return "filter", labels.band, {"role": "other"}
     return None, labels.band, {}

@@ -25,7 +25,8 @@ def of_file(said: Metadata, name: str) -> Draft:
     """The draft of a file's metadata; parts are keyed by the names that the file uses, so that they are found again."""
     filed = read_files(said.ome, (posixpath.basename(name),))
     maker = Maker()
-    maker.put(("microscope",), _keys("microscope", filed.microscope), f"stand as {name} tells")
+    stand = _keys("microscope", filed.microscope)
+    maker.put(("microscope",), stand, f"stand as {name} tells" if stand else f"{name} says nothing of the stand")
     for component in filed.components:
         table = "light" if component.kind in LIGHTS else component.kind.lower()
         if table in _MODELS:

@@ -8,8 +8,11 @@ from typing import Any
 _MAGNIFICATION = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*[xX]\b")
 _NA = re.compile(r"(?:[nN][aA]\s*=?\s*(\d\.\d+)|(\d\.\d+)\s*[nN][aA]|[xX]\s*/\s*(\d\.\d+))")
 _BAND = re.compile(r"(?<!\d)(\d{3}(?:\.\d)?)\s*[/-]\s*(\d{1,3})(?!\d)")
+_WIDEST_NM = 250
 _LONG_PASS = re.compile(r"(?<!\d)(\d{3})\s*(?:DCLP|LP|DCXR|DC|RDC|LPXR)\b", re.IGNORECASE)
 _LINE = re.compile(r"(?<!\d)(\d{3,4})\s*nm", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<!\d)\d{3,4}(?!\d)")
+_SHORTEST_NM, _LONGEST_NM = 350, 1700
 _IMMERSION = (
     ("oil", "Oil"), ("glyc", "Glycerol"), ("water dip", "WaterDipping"), ("water", "Water"), (" wi", "Water"),
     ("air", "Air"), ("dry", "Air"),
@@ -20,7 +23,10 @@ _CORRECTIONS = (
     ("planfluor", "PlanFluor"), ("plan neofluar", "PlanNeofluar"), ("neofluar", "Neofluar"),
     ("fluar", "Fluar"), ("fluotar", "Fluotar"), ("achro", "Achro"), ("apo", "Apo"),
 )  # fmt: skip
-EMPTY = re.compile(r"(?:state|objective|position|pos|filter)?[-_ ]?\d*|empty|none|closed|open|blank", re.IGNORECASE)
+EMPTY = re.compile(
+    r"(?:state|objective|position|pos|filter)?[-_ ]?\d*[-_ ]*|(?:\d+[-_ ])?(?:empty|none|closed|open|blank)",
+    re.IGNORECASE,
+)
 """Labels of positions that hold nothing, or that nobody has named."""
 
 
@@ -40,8 +46,10 @@ def objective(label: str) -> dict[str, Any]:
 
 def band(label: str) -> dict[str, Any]:
     """Keys of a filter: centre/width, as makers write it."""
-    bands = [(float(c) - float(w) / 2, float(c) + float(w) / 2) for c, w in _BAND.findall(label)]
-    if not bands:
+    found = [(float(centre), float(width)) for centre, width in _BAND.findall(label)]
+    # 405/488/561/640 are the lines that a mirror reflects, not a centre and a width.
+    bands = [(centre - width / 2, centre + width / 2) for centre, width in found if width < _WIDEST_NM]
+    if not bands or len(bands) < len(found):
         return {}
     return {"type": "BandPass" if len(bands) == 1 else "MultiPass", "bands_nm": bands}
 
@@ -50,6 +58,12 @@ def dichroic(label: str) -> dict[str, Any]:
     """Keys of a dichroic: the edge of a long-pass."""
     match = _LONG_PASS.search(label)
     return {"type": "LongPass", "cut_on_nm": float(match[1])} if match else {}
+
+
+def laser(label: str) -> dict[str, Any]:
+    """Keys of a laser by its device's name, `Obis488`: its wavelength, where one number can be one."""
+    found = [int(one) for one in _NUMBER.findall(label) if _SHORTEST_NM <= int(one) <= _LONGEST_NM]
+    return {"wavelength_nm": float(found[0])} if len(found) == 1 else {}
 
 
 def line(label: str) -> dict[str, Any]:

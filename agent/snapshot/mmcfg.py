@@ -10,8 +10,9 @@ from agent.errors import Misconfigured
 _ROLES = {"Camera": "CameraDevice", "Focus": "StageDevice", "XYStage": "XYStageDevice", "Shutter": "ShutterDevice",
           "AutoFocus": "AutoFocusDevice"}  # fmt: skip
 _TYPES = (
-    ("camera", "CameraDevice"), ("dcam", "CameraDevice"), ("xystage", "XYStageDevice"),
-    ("autofocus", "AutoFocusDevice"),
+    ("camera", "CameraDevice"), ("dcam", "CameraDevice"), ("xystage", "XYStageDevice"), ("xydrive", "XYStageDevice"),
+    ("autofocus", "AutoFocusDevice"), ("pfsstatus", "AutoFocusDevice"), ("crisp", "AutoFocusDevice"),
+    ("definitefocus", "AutoFocusDevice"), ("zdcoffset", "GenericDevice"), ("pfsoffset", "GenericDevice"),
     ("shutter", "ShutterDevice"), ("stage", "StageDevice"), ("zdrive", "StageDevice"), ("focusdrive", "StageDevice"),
 )  # fmt: skip
 """What adapters call their devices, for those that no role names; the first that fits."""
@@ -30,6 +31,8 @@ def read_cfg(path: Path) -> dict[str, Any]:
     groups: dict[str, dict[str, list[dict[str, str]]]] = {}
     for fields in ([part.strip() for part in line.split(",")] for line in lines if not line.lstrip().startswith("#")):
         match fields:
+            case ["Device", _, "SerialManager", *_]:
+                continue  # a port is no part of the microscope
             case ["Device", label, library, name, *_]:
                 devices[label] = {"label": label, "library": library, "name": name, "type": "", "properties": []}
             case ["Label", label, state, *words] if label in devices:
@@ -50,7 +53,8 @@ def _finished(device: dict[str, Any]) -> dict[str, Any]:
     states = device.pop("states", None)
     if states:
         device["labels"] = [states.get(number, f"State-{number}") for number in range(max(states) + 1)]
-        device["type"] = device["type"] or "StateDevice"
+        # A wheel with names for its positions may close the light as well, and be the core's shutter.
+        device["type"] = "StateDevice"
     plain = f"{device['name']} {device['label']}".lower().replace(" ", "")
     device["type"] = device["type"] or next((kind for word, kind in _TYPES if word in plain), "GenericDevice")
     return device

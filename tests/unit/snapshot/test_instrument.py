@@ -181,6 +181,52 @@ def test_what_is_no_configuration_is_said_in_one_line(tmp_path: Path, text: str,
         read_cfg(path)
 
 
+NIKON = """\
+Device,TIScope,NikonTI,TIScope
+Device,TINosePiece,NikonTI,TINosePiece
+Device,TIXYDrive,NikonTI,TIXYDrive
+Device,TIZDrive,NikonTI,TIZDrive
+Device,TIPFSStatus,NikonTI,TIPFSStatus
+Device,Andor,Andor,Andor
+Device,Wheel-A,SutterLambda,Wheel-A
+Device,CSUX-Dichroic,CSUX,CSUX-Dichroic Mirror
+Device,Obis488,CoherentOBIS,CoherentObis
+Device,COM3,SerialManager,COM3
+Property,Core,Camera,Andor
+Property,Core,Shutter,Wheel-A
+Property,Core,Focus,TIZDrive
+Label,TINosePiece,0,1-Plan Fluor 4x NA 0.13
+Label,TINosePiece,3,4-
+Label,TINosePiece,4,5-Plan Apo λ 60x/1.40 Oil
+Label,Wheel-A,0,ET525/50m
+Label,Wheel-A,1,Empty
+Label,Wheel-A,2,ET605/70m
+Label,CSUX-Dichroic,0,405/488/561/640
+"""
+
+
+def test_a_draft_of_a_configuration_of_a_real_kind(tmp_path: Path) -> None:
+    """Roles that MMConfig does not write, a wheel that is the core's shutter, a laser, positions without a lens."""
+    path = tmp_path / "ti.cfg"
+    path.write_text(NIKON, encoding="utf-8")
+    draft = of_summary(read_cfg(path))
+    profile = draft.profile
+    assert set(profile.objective["TINosePiece"]) == {"1-Plan Fluor 4x NA 0.13", "5-Plan Apo λ 60x/1.40 Oil"}
+    sixty = profile.objective["TINosePiece"]["5-Plan Apo λ 60x/1.40 Oil"]
+    assert (sixty.magnification, sixty.na, sixty.immersion, sixty.correction) == (60, 1.4, "Oil", "PlanApo")
+    assert (set(profile.stage), set(profile.focus), set(profile.autofocus)) == (
+        {"TIXYDrive"}, {"TIZDrive"}, {"TIPFSStatus"},
+    )  # fmt: skip
+    assert set(profile.detector) == {"Andor"}
+    assert {label: part.bands_nm for label, part in profile.filter["Wheel-A"].items()} == {
+        "ET525/50m": [(500, 550)], "ET605/70m": [(570, 640)],
+    }  # fmt: skip
+    assert profile.dichroic["CSUX-Dichroic"]["405/488/561/640"].bands_nm == []
+    laser = profile.light["Obis488"]
+    assert (laser.source, laser.wavelength_nm) == ("Laser", 488)
+    assert draft.unused == ["TIScope (NikonTI, GenericDevice)"]
+
+
 def test_a_core_that_cannot_load_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.cfg"
     path.write_text("Device,Camera,NoSuchLibrary,X\n")
