@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.formats import binary, ome_build, tiff_layout, vsi_tags
 from agent.formats.guarded import attempt
 from agent.formats.jsonable import Json, jsonable
-from agent.formats.parts import Parts, given, number, positive
+from agent.formats.ome_xml import MAX_PLANES
+from agent.formats.parts import Parts, given, number, plane, positive
 from agent.formats.port import Dataset, Metadata
 from agent.formats.vsi import Ets, ets, externals
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 _MAG, _NA, _OBJECTIVE, _INDEX = 120060, 120061, 120063, 120079
 _STACK, _SCALE, _BOUNDARY = 2030, 2019, 2053
 _CHANNEL, _MEANING, _INCREMENT, _VALUE = 2419, 2023, 2013, 268435458
-_PRODUCT, _VERSION = 34, 35
+_PRODUCT, _VERSION, _CREATED, _AUTHOR = 34, 35, 14, 15
+_LAYER, _WAVELENGTH, _DEVICES, _EXPOSURE, _DEVICE, _MAKER = 2008, 2417, 2043, 100002, 120116, 120133
+_YEARS = (6e8, 3e9)
+"""Seconds since 1970 of the years 1989 to 2065."""
 _PIXELS = {1: "int8", 2: "uint8", 3: "int16", 4: "uint16", 5: "int32", 6: "uint32", 9: "float", 10: "double"}
 _AXES = {1: "z", 2: "t", 4: "c"}
 _KEPT = 20_000
@@ -32,7 +37,7 @@ def read(dataset: Dataset, pixels: list[Path]) -> Metadata:
     with binary.opened(dataset.main) as file:
         root = vsi_tags.read(file)
     images = externals(root)
-    ome, errors = attempt(dataset.main, lambda: _ome(dataset, images, pixels))
+    ome, errors = attempt(dataset.main, lambda: _ome(dataset, root, images, pixels))
     name, version = root.first(_PRODUCT), root.first(_VERSION)
     software = {str(name): str(version or "")} if name else {}
     count = [0]
@@ -66,20 +71,23 @@ def _preview(path: Path) -> dict[str, Json]:
     return said | {"images": found.ifds}
 
 
-def _ome(dataset: Dataset, images: list[vsi_tags.Node], pixels: list[Path]) -> OME:
+def _ome(dataset: Dataset, root: vsi_tags.Node, images: list[vsi_tags.Node], pixels: list[Path]) -> OME:
     parts = Parts()
+    seconds = number(root.first(_CREATED)) or 0.0
+    created = datetime.fromtimestamp(seconds, UTC) if _YEARS[0] < seconds < _YEARS[1] else None
     settings = [_objective(parts, image) for image in images]
     made: list[Image] = []
     if len(pixels) == len(images):
         for image, path, objective in zip(images, pixels, settings, strict=True):
             with binary.opened(path) as file:
                 one = _image(len(made), dataset.main.stem, image, ets(file), parts)
-            one.objective_settings = objective
+            one.objective_settings, one.acquisition_date = objective, created
             made.append(one)
     preview = _preview(dataset.main)
     parts.detector(model=preview.get("Model"), manufacturer=preview.get("Make"))
     previews, _ = attempt(dataset.main, lambda: _previews(dataset.main, len(made)))
-    return parts.ome([*made, *(previews or [])])
+    author = root.first(_AUTHOR)
+    return parts.ome([*made, *(previews or [])], author if isinstance(author, str) and author else None)
 
 
 def _previews(path: Path, first: int) -> list[Image]:
@@ -134,9 +142,7 @@ def _image(index: int, document: str, image: vsi_tags.Node, found: Ets, parts: P
     increment = next((number(one.first(_VALUE)) for one in image.find(_INCREMENT)), None)
     if increment and sizes.get("z", 1) > 1:
         steps["z"] = (abs(increment), "µm")
-    names = [one.value for one in image.find(_CHANNEL) if isinstance(one.value, str)]
-    names = list(dict.fromkeys(names))
-    channels = [given(name=name) for name in names] if len(names) == sizes.get("c", 1) else []
+    channels, exposures = _channels(image, sizes.get("c", 1), parts)
     label = next((str(one.value) for one in image.children if one.tag == _STACK and isinstance(one.value, str)), None)
     label = label or next((str(one.value) for one in frame.find(_STACK) if isinstance(one.value, str)), None)
     return ome_build.image(
@@ -147,7 +153,54 @@ def _image(index: int, document: str, image: vsi_tags.Node, found: Ets, parts: P
         steps=steps,
         channels=channels,
         samples=max(found.samples, 1),
+        planes=_planes(sizes, exposures),
     )
+
+
+def _channels(image: vsi_tags.Node, count: int, parts: Parts) -> tuple[list[dict[str, Any]], list[float | None]]:
+    """OME channels and their exposures in seconds; empty where the tags speak of another number of channels.
+
+    Each layer of the channel axis has a branch of its own; an image of one channel has them for the whole frame.
+    """
+    layers = [one for one in image.find(_LAYER) if isinstance(one.first(_CHANNEL), str)]
+    if len(layers) != count and count == 1:
+        layers = [image]
+    if len(layers) != count:
+        names = list(dict.fromkeys(one.value for one in image.find(_CHANNEL) if isinstance(one.value, str)))
+        return ([given(name=name) for name in names] if len(names) == count else []), []
+    channels, exposures = [], []
+    for layer in layers:
+        wave = next((number(one.first(_VALUE)) for one in layer.find(_WAVELENGTH)), None)
+        name = layer.first(_CHANNEL)
+        camera = _camera(layer) or _camera(image)
+        channels.append(
+            given(
+                name=name if isinstance(name, str) else None,
+                emission_wavelength=positive(wave),
+                detector_settings=parts.detector(**camera) if camera else None,
+            )
+        )
+        micros = positive(layer.first(_EXPOSURE))
+        exposures.append(None if micros is None else micros / 1e6)
+    return channels, exposures
+
+
+def _camera(layer: vsi_tags.Node) -> dict[str, Any]:
+    """Name and maker of the device that says how long it exposed."""
+    for devices in layer.find(_DEVICES):
+        for device in devices.children:
+            model, maker = device.first(_DEVICE), device.first(_MAKER)
+            if device.first(_EXPOSURE) is not None and isinstance(model, str) and model:
+                return {"model": model} | ({"manufacturer": maker} if isinstance(maker, str) and maker else {})
+    return {}
+
+
+def _planes(sizes: dict[str, int], exposures: list[float | None]) -> list[dict[str, Any]]:
+    """A plane each with its exposure, where one is said and they are not too many."""
+    z, c, t = (sizes.get(axis, 1) for axis in "zct")
+    if z * c * t > MAX_PLANES or len(exposures) != c or not any(exposures):
+        return []
+    return [plane(k, i, n, exposure_s=exposures[i]) for n in range(t) for k in range(z) for i in range(c)]
 
 
 def _dimensions(image: vsi_tags.Node, found: Ets) -> dict[str, int]:

@@ -9,8 +9,10 @@ import pytest
 import tifffile
 from ome_types import validate_xml
 
-from agent.formats import Wholeness, lsm_metadata
+from agent.formats import Wholeness, binary, lsm_metadata, vsi_metadata, vsi_tags
 from agent.formats.inspection import inspect
+from agent.formats.parts import Parts
+from agent.formats.vsi import externals
 from tests.unit.formats.compound import compound
 from tests.writers import WRITERS
 
@@ -313,3 +315,23 @@ def test_an_ome_tiff_of_2003(tmp_path):
     tifffile.imwrite(path, IMAGE, description=OF_2003.format(pixel_type="Nonsense"), metadata=None)
     (error,) = inspect(path).metadata.errors
     assert "does not follow its schema" in error
+
+
+def test_vsi_channels_say_their_light_camera_and_exposure(corpus):
+    path = next((corpus / "vsi/Image_Mouse13_PB_H7").rglob("*.vsi"))
+    with binary.opened(path) as file:
+        images = externals(vsi_tags.read(file))
+    parts = Parts()
+    said = [vsi_metadata._channels(image, 1, parts) for image in images]
+    assert [exposures for _, exposures in said] == [[0.00175], [0.0033], [0.0033]]
+    detectors = parts.ome([]).instruments[0].detectors
+    assert [(one.model, one.manufacturer) for one in detectors] == [("VC50", "Olympus Soft Imaging Solutions")]
+    planes = vsi_metadata._planes({"z": 2, "c": 1}, [0.0033])
+    assert [(one["the_z"], one["exposure_time"]) for one in planes] == [(0, 0.0033), (1, 0.0033)]
+    assert vsi_metadata._planes({"z": 2}, [None]) == []
+    with binary.opened(corpus / "vsi/anonymised-single-plane/anon.vsi") as file:
+        (image,) = externals(vsi_tags.read(file))
+    channels, exposures = vsi_metadata._channels(image, 4, parts)
+    assert [one["emission_wavelength"] for one in channels] == [460, 525, 595, 670]
+    assert exposures == [None] * 4  # the anonymised file says 0
+    assert vsi_metadata._channels(image, 3, parts) == ([], [])
