@@ -16,6 +16,7 @@ from agent.contract.event import Progress, StatusData
 from agent.steps.listen import Listen
 from agent.steps.station import Station
 from agent.telemetry import announce
+from agent.telemetry.jumps import Jumps
 from agent.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -33,16 +34,18 @@ class Heart:
     state: Path
     problems: Callable[[], list[str]]
     _began_ns: int = field(init=False)
+    _jumps: Jumps = field(init=False)
     _status: StatusData | None = None
     _busy: bool = False
     _file_due: float = 0.0
 
     def __post_init__(self) -> None:
         self._began_ns = self.station.clock.now_ns()
+        self._jumps = Jumps(self.station.clock)
 
     def beat(self) -> None:
         """Say what has changed."""
-        problems = self.problems()
+        problems = [*self.problems(), *self._around()]
         queue = self.station.outbox.queue()
         self._say(
             StatusData(
@@ -58,6 +61,11 @@ class Heart:
             self._file_due = now + _FILE_EVERY_S
             broker = self.publisher.problem if self.publisher else "no broker is configured"
             self._write({"broker": broker, "problems": problems, "queue": queue})
+
+    def _around(self) -> list[str]:
+        """What is wrong with what others tell us, and with the clock."""
+        jump = self._jumps.problem()
+        return [*(self.publisher.troubles if self.publisher else []), *([jump] if jump else [])]
 
     def stop(self) -> None:
         """The last status: offline, on purpose."""

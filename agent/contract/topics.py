@@ -26,7 +26,7 @@ def check_prefix(prefix: str) -> str:
     if not prefix:
         raise Misconfigured("the MQTT topic prefix is empty: use for example 'scope/v1'")
     for level in prefix.split("/"):
-        check_slug("MQTT topic prefix level", level)
+        check_slug("level of the MQTT topic prefix", level)
     return prefix
 
 

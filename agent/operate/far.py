@@ -61,11 +61,30 @@ def broker(settings: MqttSettings, topics: Topics, now: datetime) -> Iterator[Fi
     """Does it take us and our events, and when do the certificates end?"""
     from agent.telemetry.probe import probe
 
-    yield tried("mqtt", lambda: probe(settings, topics), f"{settings.host}:{settings.port}")
+    found = tried("mqtt", lambda: probe(settings, topics), f"{settings.host}:{settings.port}")
+    yield found
+    if found.level == "ok":
+        yield from _told(settings, topics)
     if settings.ca_file is not None:
         yield from _shown("mqtt certificate", f"https://{settings.host}:{settings.port}", now)
         yield from _filed("mqtt certificate", settings.ca_file, now)
     yield from _filed("mqtt certificate", settings.certificate_file, now)
+
+
+def _told(settings: MqttSettings, topics: Topics) -> Iterator[Finding]:
+    """What room sensors and the booking system say, where they are configured."""
+    from agent.telemetry.overhear import overhear
+
+    wanted = settings.inbound
+    if not wanted:
+        return
+    heard, wrong = overhear(settings, topics)
+    for line in wrong:
+        yield Finding("fail", "mqtt inbound", f"{line}: correct what sends it, or the topic in [mqtt]")
+    if not wrong:
+        silent = [topic for topic in wanted if topic not in heard]
+        text = f"nothing was heard for 2 s of {', '.join(silent)}" if silent else f"{', '.join(wanted)} are understood"
+        yield Finding("ok", "mqtt inbound", text)
 
 
 def offset(address: str, ca_file: Path | None, clock: Clock) -> Iterator[Finding]:

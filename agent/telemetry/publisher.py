@@ -73,6 +73,12 @@ class Publisher:
         """Why nothing can be published now; None when all is well."""
         return self._link.problem or self._denied
 
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong though the broker is there, one line each: what it refuses, what sensors and sessions say."""
+        heard = self._inbound.problems if self._inbound else []
+        return [*([self._denied] if self._denied else []), *heard]
+
     def wake(self) -> None:
         """There may be new events in the outbox."""
         self._link.told.put(Told("wake"))

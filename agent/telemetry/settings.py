@@ -11,6 +11,7 @@ from agent.contract.settings import Settings
 from agent.contract.topics import PREFIX, check_prefix, check_topic
 from agent.errors import Misconfigured
 from agent.telemetry.nemo import PREFIX as NEMO_PREFIX
+from agent.telemetry.nemo import topics as nemo_topics
 
 
 class MqttSettings(Settings):
@@ -53,6 +54,13 @@ class MqttSettings(Settings):
     """Id of this microscope as a tool in NEMO, whose nemo-mqtt-bridge tells who enabled it."""
     nemo_prefix: str = NEMO_PREFIX
     """First levels of the bridge's topics."""
+
+    @property
+    def inbound(self) -> list[str]:
+        """Topics that somebody else publishes and this agent listens to."""
+        sensors = (self.sensor_temperature, self.sensor_humidity, self.sensor_carbon_dioxide)
+        usage = nemo_topics(self.nemo_tool, self.nemo_prefix) if self.nemo_tool is not None else ()
+        return [*usage, *(topic for topic in sensors if topic)]
 
     @field_validator("sensor_temperature", "sensor_humidity", "sensor_carbon_dioxide", "nemo_prefix")
     @classmethod
