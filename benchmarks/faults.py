@@ -1,8 +1,13 @@
-"""The long run of faults: `python benchmarks/faults.py [ROUNDS] [SEED]`, 500 rounds by default."""
+"""The long run of faults: `python benchmarks/faults.py [ROUNDS] [SEED] [FAR SIDES]`.
+
+500 rounds by default, two thirds of them with our own facility as the far side, the others with an S3 store
+(SeaweedFS). Run it as root to have disks that fill up as well. What did not hold stays in the folder that it prints.
+"""
 
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -16,13 +21,18 @@ from tests.system.fault_rounds import campaign
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
-    print(f"seed {seed}", flush=True)
-    began = time.monotonic()
-    folder = Path(tempfile.mkdtemp())
-    site = campaign(folder, rounds, seed, lambda text: print(text, flush=True))
-    seconds = time.monotonic() - began
-    print(f"{rounds} rounds in {seconds:.0f} s: {len(site.truth)} files, {len(site.replaced)} changed, {site.counts}")
-    print("every byte is at the facility once, every invariant holds, nothing stayed behind")
+    sides = sys.argv[3].split(",") if len(sys.argv) > 3 else ["facility", "facility", "s3"]
+    for number, far in enumerate(sorted(set(sides))):
+        share = rounds * sides.count(far) // len(sides)
+        folder = Path(tempfile.mkdtemp())
+        print(f"{far}: seed {seed + number}, folder {folder}", flush=True)
+        began = time.monotonic()
+        site = campaign(folder, share, seed + number, lambda text: print(text, flush=True), far)
+        seconds = time.monotonic() - began
+        changed = f"{len(site.replaced)} changed, {len(site.removed)} deleted"
+        print(f"{far}: {share} rounds in {seconds:.0f} s, {len(site.truth)} files, {changed}, {site.counts}")
+        shutil.rmtree(folder, ignore_errors=True)
+    print("every byte is there once, every event was published, every invariant holds, nothing stayed behind")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import random
 import signal
@@ -18,11 +17,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.contract.layout import MANIFEST
-from agent.contract.manifest import parse
-from agent.facility.serve import create_token
+from agent.acquisition import Acquisition
+from agent.errors import ScopeAgentError
 from agent.outbox import Outbox
-from tests.conftest import ROOT, free_port, wait_port
+from tests.conftest import ROOT, Broker
+from tests.system.far_sides import FAR_SIDES, spawn
 from tests.unit.delivery.meddler import Meddler
 
 ERRORS = [
@@ -32,105 +31,153 @@ ERRORS = [
 ]
 
 
-def spawn(*arguments: str, log: Path, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "agent", *arguments]
-    with log.open("ab") as out:
-        return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, **environment})
+YEAR_S = 365 * 86_400
+STATE_MIB, FAR_MIB = 200, 2000
 
 
 class Site:
-    """A watched folder, a daemon, a facility and what lies between them."""
+    """A watched folder, a daemon, a broker, a far side and what lies between it and the daemon."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, far: str) -> None:
         self.folder, self.chance = folder, random.Random(seed)
-        self.port = free_port()
-        (folder / "token").write_text(create_token(folder / "facility", "lab/scope"))
         (folder / "images").mkdir()
+        (folder / "state").mkdir()
+        (folder / "broker").mkdir()
+        self.disks = [disk for disk in (small_disk(folder / "state", STATE_MIB),) if disk]
+        if far == "facility":
+            (folder / "facility").mkdir()
+            self.disks += [disk for disk in (small_disk(folder / "facility", FAR_MIB),) if disk]
+        self.far = FAR_SIDES[far](folder)
         self.truth: dict[str, str] = {}
         self.replaced: set[str] = set()
-        self.facility: subprocess.Popen | None = None
+        self.changed: dict[str, str] = {}
+        self.removed: set[str] = set()
         self.daemon: subprocess.Popen | None = None
-        self.start_facility()
-        self.between = Meddler(self.port)
+        self.far.start()
+        self.between = Meddler(self.far.port)
+        self.broker = Broker("nats", folder / "broker")
+        self.broker.start()
         (folder / "config.toml").write_text(
             f'site = "lab"\ninstrument = "scope"\nstate = "state"\n[hook]\nspool = "spool"\nlogs = []\n'
-            f'[[watch]]\npath = "images"\nquiet_s = 0.3\nreconcile_s = 5\n'
-            f'[delivery]\nurl = "http://127.0.0.1:{self.between.port}"\ntoken_file = "token"\n'
-            f"retry_first_s = 0.1\nretry_most_s = 0.5\nstall_s = 1.5\nchunk_mib = 1\n"
+            f'[[watch]]\npath = "images"\nquiet_s = 0.3\nreconcile_s = 5\n[settle]\npatience_s = 15\n'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {self.broker.port}\n'
+            + self.far.config(self.between.port).replace(
+                "[delivery]\n", "[delivery]\nretry_first_s = 0.1\nretry_most_s = 0.5\n"
+            )
         )
         self.counts: dict[str, int] = {}
 
     # The processes
 
-    def start_facility(self) -> None:
-        data = str(self.folder / "facility")
-        self.facility = spawn(
-            "facility", "serve", "--data", data, "--port", str(self.port), log=self.folder / "facility.log"
-        )
-        wait_port(self.port, self.facility, 60)
-
     def start_daemon(self) -> None:
-        self.daemon = spawn("run", "-c", str(self.folder / "config.toml"), log=self.folder / "daemon.log")
+        skewed = [sys.executable, str(Path(__file__).parent / "skewed.py"), str(self.folder / "skew")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [*skewed, "run", "-c", str(self.folder / "config.toml")]
+        self.daemon = spawn(command, self.folder / "daemon.log", env=environment)
 
     def end(self) -> None:
-        for process in (self.daemon, self.facility):
-            if process is not None:
-                with contextlib.suppress(OSError):
-                    process.send_signal(signal.SIGCONT)
-                process.kill()
-                process.wait()
+        self.far.kill()
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
+        self.broker.kill()
         self.between.close()
+        for disk in self.disks:
+            subprocess.run(["umount", "-l", str(disk)], check=False)
 
     # What happens
 
     def acquire(self, number: int) -> None:
         """A file of some kilobytes or megabytes; a tenth of them is rewritten in place soon after."""
         path = self.folder / "images" / f"run-{number:05}.bin"
-        body = self.chance.randbytes(self.chance.choice([10, 5000, 400_000, 3_000_000]))
+        body = self.chance.randbytes(self.chance.choice([10, 5000, 5000, 400_000, 400_000, 3_000_000, 12_000_000]))
         path.write_bytes(body)
         self.truth[path.name] = hashlib.sha256(body).hexdigest()
 
     def change_one(self) -> None:
         """Under the upload or after it: what is at the facility in the end must be one whole version."""
-        names = [name for name in self.truth if name not in self.replaced]
+        names = [name for name in self.truth if name not in self.replaced | self.removed]
         if not names:
             return
         path = self.folder / "images" / self.chance.choice(names)
         before = path.stat()
         with path.open("r+b") as file:
             file.write(self.chance.randbytes(4))
+        self.changed[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         if self.chance.random() < 0.5:
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         self.replaced.add(path.name)
 
+    def delete_one(self) -> None:
+        """It may be anywhere on its way; what was not delivered yet cannot be any more."""
+        names = [name for name in self.truth if name not in self.removed]
+        if names:
+            name = self.chance.choice(names[-10:])
+            (self.folder / "images" / name).unlink()
+            self.removed.add(name)
+
     def faults(self) -> dict[str, Callable[[], None]]:
-        return {
+        known = {
             "kill the daemon": self.kill_daemon,
-            "kill the facility": self.kill_facility,
-            "freeze the facility": self.freeze,
+            "kill the far side": self.kill_far_side,
+            "freeze the far side": self.freeze,
+            "kill the broker": self.kill_broker,
             "cut the network": self.cut,
             "crawl": self.crawl,
             "server errors": self.errors,
             "lose answers": self.lose,
+            "answers twice": self.twice,
+            "answers swapped": self.swap,
             "change a file": self.change_one,
+            "delete a file": self.delete_one,
+            "the clock jumps": self.jump,
             "nothing": lambda: time.sleep(self.chance.uniform(0, 1)),
         }
+        return known | ({"a disk is full": self.fill} if self.disks else {})
 
     def kill_daemon(self) -> None:
         self.daemon.kill()
         self.daemon.wait()
         self.start_daemon()
 
-    def kill_facility(self) -> None:
-        self.facility.kill()
-        self.facility.wait()
-        self.start_facility()
+    def kill_far_side(self) -> None:
+        self.far.kill()
+        self.far.start()
+
+    def kill_broker(self) -> None:
+        self.broker.kill()
+        time.sleep(self.chance.uniform(0, 1))
+        self.broker.start()
 
     def freeze(self) -> None:
         if sys.platform != "win32":
-            self.facility.send_signal(signal.SIGSTOP)
+            self.far.signal(signal.SIGSTOP)
             time.sleep(self.chance.uniform(0.1, 3))
-            self.facility.send_signal(signal.SIGCONT)
+            self.far.signal(signal.SIGCONT)
+
+    def fill(self) -> None:
+        """No byte more on the daemon's disk or on the facility's, for a while."""
+        plug = self.chance.choice(self.disks) / "plug"
+        with contextlib.suppress(OSError), plug.open("wb", buffering=0) as file:
+            while file.write(bytes(1 << 20)):
+                continue
+        time.sleep(self.chance.uniform(0.2, 2))
+        plug.unlink()
+
+    def jump(self) -> None:
+        seconds = self.chance.choice([0, 0, 3600, -3600, YEAR_S, -YEAR_S])
+        (self.folder / "skew").write_text(str(seconds))
+        time.sleep(self.chance.uniform(0, 1))
+
+    def twice(self) -> None:
+        self.between.twice = True
+        time.sleep(self.chance.uniform(0.2, 1.5))
+        self.between.twice = False
+
+    def swap(self) -> None:
+        self.between.swap = True
+        time.sleep(self.chance.uniform(0.2, 1.5))
+        self.between.swap = False
 
     def cut(self) -> None:
         self.between.cut_after = self.chance.choice([0, 300, 100_000, 1_500_000])
@@ -165,23 +212,17 @@ class Site:
 
     # What must hold
 
-    def datasets(self) -> list[Path]:
-        root = self.folder / "facility" / "datasets"
-        return [manifest.parent for manifest in root.glob(f"*/*/*/*/*/*/{MANIFEST}")]
-
     def check_visible(self, number: int) -> None:
         """Whatever is visible is whole: its manifest names what is there, byte for byte."""
-        for dataset in self.datasets() if number % 20 == 19 else []:
-            self.check_dataset(dataset)
-
-    def check_dataset(self, dataset: Path) -> None:
-        listed = parse((dataset / MANIFEST).read_bytes())
-        for path, digest in listed.items():
-            assert hashlib.sha256((dataset / path).read_bytes()).hexdigest() == digest, f"{dataset}/{path}"
+        with contextlib.suppress(ScopeAgentError):  # the store itself may just have been killed
+            for dataset in self.far.datasets() if number % 50 == 49 else []:
+                self.far.record(dataset)
 
     def converge(self, seconds: float = 180) -> None:
-        """No more faults: everything must be verified, once, and nothing stay behind."""
-        self.between.frozen, self.between.cut_after, self.between.crawl_s, self.between.say = False, None, None, []
+        """No more faults: everything must be verified, once, every event be published and nothing stay behind."""
+        between = self.between
+        between.frozen, between.cut_after, between.crawl_s, between.say = False, None, None, []
+        (self.folder / "skew").write_text("0")
         deadline = time.monotonic() + seconds
         while (left := self.left()) is not None:
             assert time.monotonic() < deadline, left
@@ -189,38 +230,47 @@ class Site:
         self.daemon.terminate()
         assert self.daemon.wait(15) == 0
         held: dict[str, list[str]] = {}
-        for dataset in self.datasets():
-            self.check_dataset(dataset)
-            record = json.loads((dataset / "acquisition.json").read_text())
+        ids: list[str] = []
+        for dataset in self.far.datasets():
+            record = self.far.record(dataset)
+            ids.append(record["id"])
             for file in record["files"]:
                 if file["role"] == "data":
                     held.setdefault(Path(file["path"]).name, []).append(file["source_sha256"])
+        assert len(ids) == len(set(ids)), "an acquisition is there twice"
         for name, digest in self.truth.items():
-            now = hashlib.sha256((self.folder / "images" / name).read_bytes()).hexdigest()
-            versions = {digest, now} if name in self.replaced else {digest}
-            # A file that was changed after it was verified is another acquisition, when its times show it.
-            assert set(held.get(name, [])) <= versions, f"{name}: bytes that never were a whole file"
-            assert held.get(name), f"{name} is lost"
-            if name not in self.replaced:
-                assert held[name] == [digest], f"{name} came {len(held[name])} times"
+            self.check_file(name, digest, held.get(name, []))
         self.check_outbox()
-        assert not list((self.folder / "facility" / ".incoming").iterdir()), "orphaned uploads"
+        assert not self.far.left_behind(), "orphaned uploads"
+
+    def check_file(self, name: str, digest: str, held: list[str]) -> None:
+        path = self.folder / "images" / name
+        now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else self.changed.get(name, digest)
+        versions = {digest, now} if name in self.replaced else {digest}
+        # A file that was changed after it was verified is another acquisition, when its times show it.
+        assert set(held) <= versions, f"{name}: bytes that never were a whole file"
+        assert held or name in self.removed, f"{name} is lost"
+        assert len(held) == len(set(held)), f"{name} came {len(held)} times with the same bytes"
 
     def left(self) -> str | None:
         """What still is to be done; None when nothing is."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(ScopeAgentError):
             outbox = Outbox.open(self.folder / "state" / "outbox.sqlite")
             try:
                 entries = outbox.newest(10_000)
                 seen = {Path(file.path).name for entry in entries for file in entry.acquisition.files}
-                missing = set(self.truth) - seen
+                missing = set(self.truth) - seen - self.removed
                 open_ones = [(e.acquisition.name, e.acquisition.state.value, e.error) for e in entries
-                             if e.acquisition.state not in ("verified", "released")]  # fmt: skip
-                orphans = outbox.orphans()
-                return f"missing {missing}, open {open_ones}, {orphans}" if missing or open_ones or orphans else None
+                             if e.acquisition.state not in self.ends(e.acquisition)]  # fmt: skip
+                rest = [missing, open_ones, outbox.orphans(), [row.id for row in outbox.unpublished(0, 10)]]
+                return f"missing, open, orphans, unpublished: {rest}" if any(rest) else None
             finally:
                 outbox.close()
         return "the outbox cannot be read yet"
+
+    def ends(self, acquisition: Acquisition) -> tuple[str, ...]:
+        gone = any(Path(file.path).name in self.removed for file in acquisition.files)
+        return ("verified", "released", "rejected") if gone else ("verified", "released")
 
     def check_outbox(self) -> None:
         outbox = Outbox.open(self.folder / "state" / "outbox.sqlite")
@@ -230,15 +280,23 @@ class Site:
             outbox.close()
 
 
-def campaign(folder: Path, rounds: int, seed: int, tell: Callable[[str], None]) -> Site:
+def small_disk(place: Path, mib: int) -> Path | None:
+    """A disk of its own in memory, where we may mount one; None where not."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "scope-agent-faults", str(place)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, check=False).returncode:
+        return None
+    return place
+
+
+def campaign(folder: Path, rounds: int, seed: int, tell: Callable[[str], None], far: str = "facility") -> Site:
     """So many rounds, then convergence. Leaves the folder where something did not hold."""
-    site = Site(folder, seed)
-    site.start_daemon()
+    site = Site(folder, seed, far)
     try:
+        site.start_daemon()
         for number in range(rounds):
             site.round(number)
             if number % 50 == 49:
-                tell(f"{number + 1} rounds, {len(site.truth)} files, {site.counts}")
+                tell(f"{far}: {number + 1} rounds, {len(site.truth)} files, {site.counts}")
         site.converge(180 + rounds)
     finally:
         site.end()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tests.system.fault_rounds import campaign
 
 ROUNDS = int(os.environ.get("SCOPE_AGENT_FAULTS", "25"))
@@ -15,9 +16,13 @@ ROUNDS = int(os.environ.get("SCOPE_AGENT_FAULTS", "25"))
 
 @pytest.mark.system
 @pytest.mark.timeout(600 + 10 * ROUNDS)
-def test_whatever_happens_everything_arrives_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("far", ["facility", "s3"])
+def test_whatever_happens_everything_arrives_once(tmp_path: Path, far: str) -> None:
     seed = int(os.environ.get("SCOPE_AGENT_SEED", random.randrange(1 << 30)))
     print("seed", seed)
-    site = campaign(tmp_path, ROUNDS, seed, print)
+    if far == "s3":
+        servers.obstore_or_skip()
+        servers.program("weed")
+    site = campaign(tmp_path, ROUNDS, seed, print, far)
     assert site.truth
     assert sum(site.counts.values()) == ROUNDS

@@ -23,10 +23,16 @@ class Meddler:
         """Pass one byte of each answer on, then wait so long."""
         self.lose: Callable[[bytes], bool] = lambda head: False
         """Asked with the head of a request: pass it on, but lose its answer."""
+        self.twice = False
+        """Give every answer two times."""
+        self.swap = False
+        """Give each of two answers that come at the same time to the other request."""
         self.say: list[bytes] = []
         """Answers to give instead of the server's, in turn."""
         self.heads: list[bytes] = []
         self.cuts = 0
+        self._swapping = threading.Lock()
+        self._swapped: list[tuple[bytes, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
@@ -55,6 +61,22 @@ class Meddler:
             state = {"lose": False, "sent": 0}
             threading.Thread(target=self._up, args=(client, server, state), daemon=True).start()
             threading.Thread(target=self._down, args=(server, client, state), daemon=True).start()
+
+    def _exchange(self, data: bytes, client: socket.socket) -> None:
+        """Hold an answer until another comes, and give each to the other's connection; alone it goes its own way."""
+        with self._swapping:
+            if self._swapped:
+                other, waiting = self._swapped.pop()
+                with suppress(OSError):
+                    waiting.sendall(data)
+                client.sendall(other)
+                return
+            self._swapped.append((data, client))
+        time.sleep(0.1)
+        with self._swapping:
+            if (data, client) in self._swapped:
+                self._swapped.remove((data, client))
+                client.sendall(data)
 
     def _forget(self, *ended: socket.socket) -> None:
         for connection in ended:
@@ -95,6 +117,11 @@ class Meddler:
                     reset(client)
                     server.close()
                     return
+                if self.swap:
+                    self._exchange(data, client)
+                    continue
+                if self.twice:
+                    data *= 2
                 for at in range(len(data)):
                     pause = self.crawl_s
                     if pause is None:
