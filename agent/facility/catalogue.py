@@ -19,7 +19,7 @@ from agent.errors import Retryable
 from agent.facility import search
 from agent.facility.refusal import Unknown
 from agent.facility.search import Entry, Page, Query
-from agent.facility.tables import datasets, open_engine, qc, quarantine
+from agent.facility.tables import datasets, details, open_engine, qc, quarantine
 
 _MAX_POINTS = 5000
 
@@ -95,16 +95,25 @@ class Catalogue:
 
         `measured`: the results that its record names; those that are known already change nothing.
         """
-        row = _clean(entry.model_dump() | _keys(entry, text) | _spent(entry))
+        row, more = self.rows(entry, text)
         with self._told(), self._engine.begin() as db:
             db.execute(self._upsert(datasets, ("dataset",), row), row)
+            db.execute(self._upsert(details, ("dataset",), more), more)
             self._measure(db, measured)
         self.changes += 1
+
+    @staticmethod
+    def rows(entry: Entry, text: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows of an entry in `datasets` and in `details`."""
+        said = _clean(entry.model_dump() | _keys(entry, text) | _spent(entry))
+        more = {"dataset": entry.dataset} | {name: said.pop(name) for name in ("channels", "completeness")}
+        return said, more
 
     def remove(self, dataset: str) -> None:
         """Forget a dataset, and that it was in quarantine."""
         with self._told(), self._engine.begin() as db:
             db.execute(datasets.delete().where(datasets.c.dataset == dataset))
+            db.execute(details.delete().where(details.c.dataset == dataset))
             db.execute(quarantine.delete().where(quarantine.c.dataset == dataset))
         self.changes += 1
 
@@ -115,8 +124,9 @@ class Catalogue:
 
     def find(self, query: Query) -> Page:
         """One page of a search. Raises Refusal for a cursor that this catalogue never gave."""
+        wanted = search.select(query, self._engine.dialect.name)
         with self._told(), self._engine.connect() as db:
-            found = [search.entry(row) for row in db.execute(search.select(query)).mappings()]
+            found = [search.entry(row) for row in db.execute(wanted).mappings()]
         return search.page(found, query)
 
     def get(self, acquisition_id: str) -> Entry:
@@ -208,9 +218,8 @@ class Catalogue:
     def _one(self, condition: sa.ColumnElement[bool], what: str) -> Entry:
         if "\0" in what:
             raise Unknown("not in the catalogue")
-        wanted = sa.select(datasets).where(condition).order_by(datasets.c.started_ns.desc()).limit(1)
         with self._told(), self._engine.connect() as db:
-            row = db.execute(wanted).mappings().first()
+            row = db.execute(search.one(condition)).mappings().first()
         if row is None:
             raise Unknown(f"not in the catalogue: {what}")
         return search.entry(row)
@@ -261,7 +270,7 @@ def _keys(entry: Entry, text: str) -> dict[str, Any]:
     full = [name for name, tier in entry.completeness.items() if tier.required and tier.filled >= tier.required]
     single = {f"{name}_key": (getattr(entry, name) or "").lower() for name in _SINGLE}
     return single | {
-        "text": " ".join(found).lower(),
+        "text": " ".join(dict.fromkeys(" ".join(found).lower().split())),
         "channel_key": "\n".join(entry.channels).lower(),
         "full_key": "".join(f"\n{name.lower()}\n" for name in full),
     }

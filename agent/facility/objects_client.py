@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -63,8 +64,10 @@ class Objects:
         """Make an object of any size, over what is there."""
         import obstore
 
-        with _told(key):
-            obstore.put(self._store, key, blocks, chunk_size=_PART)
+        # Not `put` with an iterator: blocks that come from the store itself cannot be waited for inside of it.
+        with _told(key), obstore.open_writer(self._store, key, buffer_size=_PART) as writer:
+            for block in blocks:
+                writer.write(block)
 
     def copy(self, source: str, target: str, size: int) -> None:
         """Over what is at `target`. Raises Unknown."""
@@ -129,6 +132,7 @@ def _s3(settings: Settings) -> dict[str, Any]:
     if settings.s3_endpoint:
         options |= {"endpoint": settings.s3_endpoint, "virtual_hosted_style_request": False}
         options["client_options"] = {"allow_http": settings.s3_endpoint.startswith("http://")}
+    options["retry_config"] = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
     options["region"] = settings.s3_region or "us-east-1"
     if settings.s3_credentials_file:
         try:

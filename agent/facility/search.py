@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from agent.contract.record import Tier
 from agent.facility.refusal import Refusal
-from agent.facility.tables import datasets, quarantine
+from agent.facility.tables import datasets, details, quarantine
 
 QcStatus = Literal["fail", "overdue", "pass", "none"]
 """The worst status of any metric when the dataset was acquired; `none`: nothing was measured."""
@@ -82,10 +82,21 @@ class Query(BaseModel):
     cursor: str | None = None
 
 
-def select(query: Query) -> sa.Select[tuple[object, ...]]:
+def select(query: Query, dialect: str) -> sa.Select[Any]:
     """The statement that answers a query, with one row more than asked for, to see whether there is another page."""
     newest = (datasets.c.started_ns.desc(), datasets.c.dataset.desc())
-    return sa.select(datasets).where(*_conditions(query)).order_by(*newest).limit(query.limit + 1)
+    where = _conditions(query, _FASTEST.get(dialect, _like))
+    found = sa.select(datasets).where(*where).order_by(*newest).limit(query.limit + 1).subquery()
+    whole = sa.select(found, details.c.channels, details.c.completeness)
+    joined = whole.join(details, details.c.dataset == found.c.dataset)
+    return joined.order_by(found.c.started_ns.desc(), found.c.dataset.desc())
+
+
+def one(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The statement for the newest row of which a condition holds."""
+    whole = sa.select(datasets, details.c.channels, details.c.completeness)
+    joined = whole.join(details, details.c.dataset == datasets.c.dataset)
+    return joined.where(condition).order_by(datasets.c.started_ns.desc()).limit(1)
 
 
 def page(rows: list[Entry], query: Query) -> Page:
@@ -99,7 +110,7 @@ def entry(row: sa.RowMapping) -> Entry:
     return Entry.model_validate({key: row[key] for key in Entry.model_fields})
 
 
-def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
+def _conditions(query: Query, holds: Holds) -> Iterator[sa.ColumnElement[bool]]:
     yield ~sa.exists().where(quarantine.c.dataset == datasets.c.dataset)
     if query.instrument:
         site, _, instrument = query.instrument.rpartition("/")
@@ -107,12 +118,12 @@ def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
         if site:
             yield datasets.c.site == site
     for word in _plain(query.q).split():
-        yield datasets.c.text.contains(word, autoescape=True)
+        yield holds(datasets.c.text, word)
     for name in ("user", "project", "sample", "objective", "channel"):
         if part := _plain(getattr(query, name) or ""):
-            yield datasets.c[f"{name}_key"].contains(part, autoescape=True)
+            yield holds(datasets.c[f"{name}_key"], part)
     if query.tier:
-        yield datasets.c.full_key.contains(f"\n{_plain(query.tier)}\n", autoescape=True)
+        yield holds(datasets.c.full_key, f"\n{_plain(query.tier)}\n")
     if query.complete is not None:
         yield datasets.c.complete >= query.complete
     if query.qc:
@@ -124,6 +135,22 @@ def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
     if query.cursor:
         here = sa.tuple_(datasets.c.started_ns, datasets.c.dataset)
         yield here < sa.tuple_(*map(sa.literal, _position(query.cursor)))
+
+
+Holds = Callable[[sa.ColumnElement[str], str], sa.ColumnElement[bool]]
+"""Is a text part of another? A search that finds little asks this of every row."""
+
+
+def _like(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:
+    return column.contains(part, autoescape=True)
+
+
+def _strpos(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:
+    return sa.func.strpos(column, part) > 0
+
+
+_FASTEST: dict[str, Holds] = {"postgresql": _strpos}
+"""PostgreSQL looks for a text twice as fast as for a pattern, SQLite the other way round."""
 
 
 def _plain(text: str) -> str:

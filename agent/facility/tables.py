@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from agent.errors import Retryable
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 2
+SCHEMA = 3
+_TRIES = 10
+_PAUSE_S = 0.2
 tables = sa.MetaData()
 
 _meta = sa.Table("catalogue", tables, sa.Column("schema", sa.Integer, primary_key=True))
@@ -20,12 +23,12 @@ _meta = sa.Table("catalogue", tables, sa.Column("schema", sa.Integer, primary_ke
 datasets = sa.Table(
     "datasets",
     tables,
-    sa.Column("dataset", sa.String, primary_key=True),
+    sa.Column("started_ns", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("dataset", sa.String, primary_key=True, unique=True),
     sa.Column("id", sa.String, nullable=False, index=True),
     sa.Column("site", sa.String, nullable=False),
     sa.Column("instrument", sa.String, nullable=False),
     sa.Column("name", sa.String, nullable=False),
-    sa.Column("started_ns", sa.BigInteger, nullable=False),
     sa.Column("started_at", sa.String),
     sa.Column("finished_at", sa.String),
     sa.Column("finish_reason", sa.String),
@@ -37,8 +40,6 @@ datasets = sa.Table(
     sa.Column("project", sa.String),
     sa.Column("sample", sa.String),
     sa.Column("objective", sa.String),
-    sa.Column("channels", sa.JSON, nullable=False),
-    sa.Column("completeness", sa.JSON, nullable=False),
     sa.Column("complete", sa.Integer),
     sa.Column("qc", sa.String, nullable=False),
     sa.Column("problem", sa.String),
@@ -53,11 +54,22 @@ datasets = sa.Table(
     sa.Column("month", sa.String, nullable=False),
     sa.Column("seconds", sa.Float),
     sa.Column("checked_ns", sa.BigInteger, index=True),
-    sa.Index("newest", "started_ns", "dataset"),
     sa.Index("newest_of_instrument", "site", "instrument", "started_ns", "dataset"),
+    sa.Index("totals", "site", "instrument", "month", "bytes", "frames", "seconds", "started_ns"),
+    # A search that finds little reads all rows, newest first: here they lie in that order.
+    sqlite_with_rowid=False,
 )
-"""One row a dataset. `complete`: percent of all required fields. `qc`: the worst status of any metric then.
+"""One row a dataset, and a narrow one: what a search does not compare is in `details`. `complete`: percent of all
+required fields. `qc`: the worst status of any metric then.
 `checked_ns`: when its bytes were last compared with the manifest; null where they never were."""
+
+details = sa.Table(
+    "details",
+    tables,
+    sa.Column("dataset", sa.String, primary_key=True),
+    sa.Column("channels", sa.JSON, nullable=False),
+    sa.Column("completeness", sa.JSON, nullable=False),
+)
 
 quarantine = sa.Table(
     "quarantine",
@@ -93,18 +105,28 @@ qc = sa.Table(
 
 def open_engine(url: str) -> sa.Engine:
     """An engine with tables of this version; a SQLite file that is damaged is set aside and begun anew."""
-    try:
-        return _prepare(url)
-    except sa.exc.DatabaseError as error:
-        path = sa.make_url(url).database
-        if not url.startswith("sqlite") or not path or not Path(path).is_file():
-            raise Retryable(f"the catalogue cannot be opened: {error}".splitlines()[0]) from error
-        log.error("the catalogue %s is damaged: set aside, and made again from the datasets", path)
-        for end in ("", "-wal", "-shm"):
-            side = Path(path + end)
-            if side.exists():
-                side.replace(f"{path}.damaged{end}")
-        return _prepare(url)
+    for left in reversed(range(_TRIES)):
+        try:
+            return _prepare(url)
+        except sa.exc.OperationalError as error:
+            # Another process makes the tables at this moment, or the database does not answer.
+            if not left or not url.startswith("sqlite"):
+                raise Retryable(f"the catalogue cannot be opened: {error}".splitlines()[0]) from error
+            time.sleep(_PAUSE_S)
+        except sa.exc.DatabaseError as error:
+            path = sa.make_url(url).database
+            if not url.startswith("sqlite") or not path or not Path(path).is_file():
+                raise Retryable(f"the catalogue cannot be opened: {error}".splitlines()[0]) from error
+            _set_aside(path)
+    raise Retryable("the catalogue is damaged again and again: look at the disk")
+
+
+def _set_aside(path: str) -> None:
+    log.error("the catalogue %s is damaged: set aside, and made again from the datasets", path)
+    for end in ("", "-wal", "-shm"):
+        side = Path(path + end)
+        if side.exists():
+            side.replace(f"{path}.damaged{end}")
 
 
 def _prepare(url: str) -> sa.Engine:

@@ -153,12 +153,14 @@ def _step(height: int, width: int) -> int:
 def _small_page(page: Any, path: Path) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    height, width = page.imagelength, page.imagewidth
+    # The other pages of a series know of themselves only where they lie.
+    key = page.keyframe
+    height, width = key.imagelength, key.imagewidth
     if height * width <= _MAX_PLANE:
         return _reduced(np.squeeze(page.asarray()))
-    if page.is_memmappable:
-        return _mapped(path, page, page.dataoffsets[0])
-    if math.prod(page.chunks) > _MAX_CHUNK:
+    if key.is_memmappable:
+        return _mapped(path, key, page.dataoffsets[0])
+    if math.prod(key.chunks) > _MAX_CHUNK:
         raise Rejected("its strips or tiles are too large to be decoded")
     step = _step(height, width)
     canvas: np.ndarray[Any, Any] | None = None

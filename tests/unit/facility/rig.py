@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from agent.contract.manifest import render
+from agent.facility.catalogue import Catalogue
 from agent.facility.serve import create_token, serve
 from agent.facility.settings import Settings
 
@@ -110,6 +111,15 @@ class Running:
     def agent_with(self, token: str) -> Agent:
         self._agents.append(Agent(self.url, token))
         return self._agents[-1]
+
+    @contextmanager
+    def catalogue(self) -> Iterator[Catalogue]:
+        """Its catalogue, opened beside it."""
+        opened = Catalogue(self.settings.catalogue)
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     def stop(self) -> float:
         """Seconds it took."""

@@ -7,43 +7,67 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from agent.contract.record import Tier
 from agent.errors import Busy, Misconfigured
-from agent.facility.catalogue import Catalogue
+from agent.facility.catalogue import Catalogue, Measurement, Quarantined
 from agent.facility.refusal import Refusal, Unknown
 from agent.facility.search import Entry, Query
 from agent.facility.serve import serve
 from agent.facility.settings import Settings
 
 from .rig import DATASET, Agent, Running, files, free_port, running, wait_for
+from .stores import empty, postgresql
 from .test_facility_datasets import acquisitions
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Every database that the catalogue is made for."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'c.sqlite'}"
+    address = str(request.getfixturevalue("server"))
+    empty(address)
+    return address
+
+
+def entry(n: int, **more: object) -> Entry:
+    return Entry.model_validate(
+        {
+            "dataset": f"lab/scope{n % 2}/2026/03/04/{n:06}_cells_{n:08x}",
+            "id": f"id-{n}",
+            "site": "lab",
+            "instrument": f"scope{n % 2}",
+            "name": f"cells {n}",
+            # Some began in the same instant: a page must not lose them.
+            "started_ns": (n // 3) * 10**9,
+            "files": 2,
+            "bytes": n,
+            "sample": "100%_pure" if n == 7 else None,
+            "channels": ["DAPI"],
+        }
+        | more
+    )
+
+
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
-    made = Catalogue(f"sqlite:///{tmp_path / 'c.sqlite'}")
+def catalogue(url: str) -> Iterator[Catalogue]:
+    made = Catalogue(url)
     for n in range(25):
-        made.put(
-            Entry(
-                dataset=f"lab/scope{n % 2}/2026/03/04/{n:06}_cells_{n:08x}",
-                id=f"id-{n}",
-                site="lab",
-                instrument=f"scope{n % 2}",
-                name=f"cells {n}",
-                # Some began in the same instant: a page must not lose them.
-                started_ns=(n // 3) * 10**9,
-                files=2,
-                bytes=n,
-                sample="100%_pure" if n == 7 else None,
-                channels=["DAPI"],
-            ),
-            text="Plan Apo 60x",
-        )
+        made.put(entry(n), text="Plan Apo 60x")
     yield made
     made.close()
 
@@ -90,6 +114,95 @@ def test_get_totals_and_replacing(catalogue: Catalogue) -> None:
 def test_cursors_that_are_none(catalogue: Catalogue, cursor: str) -> None:
     with pytest.raises(Refusal):
         catalogue.find(Query(cursor=cursor))
+
+
+def test_fields_can_be_asked_for_one_by_one(catalogue: Catalogue) -> None:
+    tiers = {"tier1": Tier(filled=3, required=3), "rembi": Tier(filled=1, required=2)}
+    named = {"user": "Ada Lovelace", "project": "P12", "sample": "HeLa", "objective": "Plan Apo 60x/1.40"}
+    catalogue.put(entry(30, **named, channels=["GFP", "mCherry"], completeness=tiers, complete=80, qc="fail"))
+    catalogue.put(entry(31, user="Grace", complete=100, qc="pass", completeness={"rembi": Tier(filled=2, required=2)}))
+
+    def found(**query: object) -> list[str]:
+        return sorted(one.id for one in catalogue.find(Query.model_validate({"limit": 100} | query)).items)
+
+    for name, part in [
+        ("user", "LOVE"),
+        ("project", "p12"),
+        ("sample", "hela"),
+        ("objective", "60X"),
+        ("channel", "cher"),
+    ]:
+        assert found(**{name: part}) == ["id-30"], name
+        assert found(**{name: "nothing"}) == []
+    assert found(channel="gfp", user="ada", qc="fail", tier="TIER1") == ["id-30"]
+    assert found(channel="gfp\nm") == ["id-30"], "only what is typed, but no sign means anything special"
+    assert found(complete=80) == ["id-30", "id-31"]
+    assert found(complete=81) == found(tier="rembi") == found(qc="pass") == ["id-31"]
+    assert len(found(qc="none")) == 25
+    assert found(user="a\0da") == []
+    (whole,) = catalogue.find(Query(user="ada")).items
+    assert (whole.completeness, whole.channels) == (tiers, ["GFP", "mCherry"])
+
+
+def test_what_is_in_quarantine_is_listed_and_not_found(catalogue: Catalogue) -> None:
+    bad = entry(3)
+    one = Quarantined(
+        dataset=bad.dataset, site="lab", instrument="scope1", reason="1 different (a)", since="2026-01-01", stored=True
+    )
+    catalogue.isolate(one)
+    catalogue.isolate(one.model_copy(update={"reason": "2 different"}))
+    assert [(q.dataset, q.reason) for q in catalogue.quarantined()] == [(bad.dataset, "2 different")]
+    assert bad.id not in {item.id for item in catalogue.find(Query(limit=100)).items}
+    assert catalogue.at(bad.dataset).id == bad.id, "its page still says what is wrong"
+    assert catalogue.release(bad.dataset)
+    assert not catalogue.release(bad.dataset)
+    assert len(catalogue.find(Query(limit=100)).items) == 25
+
+
+def test_measurements_once_each_and_usage_by_month(catalogue: Catalogue) -> None:
+    one = Measurement(
+        site="lab", instrument="scope1", metric="gain", measured_at="2026-03-01T08:00:00Z", value=2.0, bound=3.0,
+        sense="at most", status="pass", low=1.9, high=2.1, unit="electron",
+    )  # fmt: skip
+    catalogue.measure([one, one.model_copy(update={"measured_at": "2026-02-01T08:00:00Z", "value": 1.0})])
+    catalogue.put(entry(40), measured=[one])
+    assert [m.value for m in catalogue.trend("lab/scope1", "gain")] == [1.0, 2.0]
+    assert catalogue.trend()[1] == one
+    assert catalogue.trend("lab/scope0") == catalogue.trend(metric="offset") == []
+    march = 1_772_600_000 * 10**9
+    times = {"started_at": "2026-03-04T05:00:00Z", "finished_at": "2026-03-04T05:10:00Z"}
+    catalogue.put(entry(41, started_ns=march, frames=7, bytes=10, **times))
+    catalogue.put(entry(43, started_ns=march + 1, frames=5, bytes=5, finished_at="nonsense"))
+    (row,) = [row for row in catalogue.usage("scope1") if row.month == "2026-03"]
+    assert (row.datasets, row.bytes, row.frames, row.seconds) == (2, 15, 12, 600.0)
+
+
+def test_the_longest_unchecked_comes_first(catalogue: Catalogue) -> None:
+    for item in catalogue.find(Query(limit=100)).items:
+        catalogue.checked(item.dataset, 100 + item.started_ns // 10**9)
+    assert catalogue.unchecked(0) is None
+    assert catalogue.unchecked(10**9) in {entry(n).dataset for n in range(3)}
+    catalogue.put(entry(50))
+    assert catalogue.unchecked(0) == entry(50).dataset
+
+
+def test_what_databases_refuse_is_kept_all_the_same(catalogue: Catalogue) -> None:
+    odd = entry(60, name="nul\0 half\ud800", user="\0", frames=10**30, bytes=2**63, channels=["\0"])
+    catalogue.put(odd, text="\0 more\ud83d")
+    kept = catalogue.at(odd.dataset)
+    assert (kept.frames, kept.bytes) == (None, None)
+    assert "\0" not in kept.name
+    with pytest.raises(Unknown):
+        catalogue.get("\0")
+
+
+def test_two_replicas_share_a_database(url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        replicas = list(pool.map(lambda _: Catalogue(url), range(4)))
+        list(pool.map(lambda n: replicas[n % 4].put(entry(n % 5, frames=n)), range(40)))
+    assert {len(one.datasets()) for one in replicas} == {5}
+    for one in replicas:
+        one.close()
 
 
 def test_what_a_record_says_can_be_found(agent: Agent, facility: Running) -> None:
