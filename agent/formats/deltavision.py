@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from agent.formats.tiff_layout import TroubleError
 if TYPE_CHECKING:
     from ome_types import OME
 
-_HEADER, _MARK = 1024, 0xC0A0
+_HEADER, _MARK, _NEW = 1024, 0xC0A0, 100
+"""`_NEW` is the kind of header that has facts where older ones have titles five to ten."""
+_YEARS = (6e8, 3e9)
+"""Seconds since 1970 of the years 1989 to 2065."""
 _MODES = {
     0: ("uint8", 1),
     1: ("int16", 2),
@@ -49,6 +53,7 @@ class Header:
     lens: int
     sequence: str
     titles: tuple[str, ...]
+    date: datetime | None
 
 
 class DeltaVision:
@@ -95,10 +100,16 @@ def header(file: Binary) -> Header:
     (extended,) = struct.unpack_from(order + "i", raw, 92)
     integers, floats = struct.unpack_from(order + "2h", raw, 128)
     (lens,) = struct.unpack_from(order + "h", raw, 162)
-    times, sequence = struct.unpack_from(order + "2h", raw, 180)
+    times, sequence = struct.unpack_from(order + "Hh", raw, 180)
+    (form,) = struct.unpack_from(order + "h", raw, 160)
+    seconds = 0.0
+    if form == _NEW:
+        seconds, more = struct.unpack_from(order + "di", raw, 844)
+        # Counts that do not fit the old field stand in a wider one.
+        times = more if times in (0, 0xFFFF) and 0 < more <= sections else times
     channels, *waves = struct.unpack_from(order + "6h", raw, 196)
     kind, size = _MODES.get(mode, ("", 0))
-    times, channels = max(times, 1), max(channels, 1)
+    times, channels = (1 if times in (0, 0xFFFF) else times), max(channels, 1)
     if not kind or width <= 0 or height <= 0 or sections <= 0 or extended < 0 or sections % (times * channels):
         raise TroubleError(Wholeness.DAMAGED, "the header of the DeltaVision file is damaged")
     sizes = {"x": width, "y": height, "z": sections // (times * channels), "c": channels, "t": times}
@@ -106,7 +117,8 @@ def header(file: Binary) -> Header:
     return Header(
         order, sizes, kind, width * height * size, sections, extended, integers, floats,
         struct.unpack_from(order + "3f", raw, 40), tuple(waves[:channels]), lens,
-        _ORDERS.get(sequence, ""), tuple(title for title in titles if title),
+        _ORDERS.get(sequence, ""), tuple(title for title in (titles[:4] if form == _NEW else titles) if title),
+        datetime.fromtimestamp(seconds, UTC) if _YEARS[0] < seconds < _YEARS[1] else None,
     )  # fmt: skip
 
 
@@ -181,7 +193,9 @@ def _ome(path: Path, found: Header, facts: list[dict[str, float]]) -> OME:
         given(emission_wavelength=positive(wave), excitation_wavelength=excitations.get(c))
         for c, wave in enumerate(found.waves)
     ]
-    image = ome_build.image(0, path.stem, found.sizes, found.kind, steps=steps, channels=channels, planes=planes)
+    image = ome_build.image(
+        0, path.stem, found.sizes, found.kind, steps=steps, channels=channels, planes=planes, date=found.date
+    )
     return Parts().ome([image])
 
 

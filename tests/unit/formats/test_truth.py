@@ -103,12 +103,17 @@ def test_every_field_of_the_truth(places, name):
     assert right
 
 
+def seconds(path):
+    began = time.perf_counter()
+    inspect(path)
+    return time.perf_counter() - began
+
+
 @pytest.mark.parametrize("name", sorted(table.TABLE))
 def test_an_answer_takes_less_than_a_third_of_a_second(places, name):
     took = []
     for _, members in _of(places, name):
         inspect(members[0])
-        began = time.perf_counter()
-        inspect(members[0])
-        took.append(time.perf_counter() - began)
+        # The best of three: what else the machine does meanwhile is not ours.
+        took.append(min(seconds(members[0]) for _ in range(3)))
     assert sorted(took)[len(took) // 2] < 0.3, took

@@ -2,7 +2,7 @@
 
 import random
 import struct
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -335,3 +335,36 @@ def test_vsi_channels_say_their_light_camera_and_exposure(corpus):
     assert [one["emission_wavelength"] for one in channels] == [460, 525, 595, 670]
     assert exposures == [None] * 4  # the anonymised file says 0
     assert vsi_metadata._channels(image, 3, parts) == ([], [])
+
+
+def deltavision(kind, times, wide, seconds):
+    head = bytearray(1024)
+    struct.pack_into("<4i", head, 0, 8, 6, 4, 6)
+    struct.pack_into("<3f", head, 40, 0.1, 0.1, 0.2)
+    struct.pack_into("<H", head, 96, 0xC0A0)
+    struct.pack_into("<h", head, 160, kind)
+    struct.pack_into("<Hh", head, 180, times, 0)
+    struct.pack_into("<2h", head, 196, 1, 525)
+    head[224:236] = b"first title\0"
+    struct.pack_into("<di", head, 844, seconds, wide)
+    return bytes(head) + bytes(8 * 6 * 2 * 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "wide", "seconds", "sizes", "date"),
+    [
+        (100, 2, 2, 1.5e9, (2, 2), datetime(2017, 7, 14, 2, 40, tzinfo=UTC)),
+        (100, 0xFFFF, 4, 0.0, (1, 4), None),
+        (100, 0, 4, 1e300, (1, 4), None),
+        # An older header has titles at that place.
+        (0, 2, 4, 1.5e9, (2, 2), None),
+        (0, 0, 4, 1.5e9, (4, 1), None),
+    ],
+)
+def test_the_newer_header_of_deltavision(tmp_path, kind, times, wide, seconds, sizes, date):
+    path = tmp_path / "a.dv"
+    path.write_bytes(deltavision(kind, times, wide, seconds))
+    found = seen(path)
+    assert found.verdict.state is Wholeness.WHOLE
+    assert (pixels(found).size_z, pixels(found).size_t) == sizes
+    assert found.metadata.ome.images[0].acquisition_date == date
