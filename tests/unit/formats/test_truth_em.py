@@ -1,6 +1,7 @@
 """Every real file of the EM, neuro, slide and camera formats against what independent readers say of it."""
 
 import json
+import statistics
 import time
 
 import pytest
@@ -111,7 +112,6 @@ def test_an_answer_takes_less_than_a_third_of_a_second(corpus, items, name):
     paths = [_first(corpus, item) for item in items(name)]
     for path in paths:
         inspect(path)
-    took = []
-    for path in paths:
-        took.append(min(seconds(path) for _ in range(3)))
-    assert sorted(took)[len(took) // 2] < 0.3, took
+    # The best of three: what else the machine does meanwhile is not ours.
+    took = [min(seconds(path) for _ in range(3)) for path in paths]
+    assert statistics.median(took) < 0.3, took
