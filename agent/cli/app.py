@@ -69,6 +69,7 @@ def main() -> NoReturn:
         hook,
         instrument,
         releasing,
+        service,
         session,
     )
 

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.clock import Clock, SystemClock
 from agent.sources.events import FilesGone, SourceEvent, WatchLost
@@ -18,8 +19,10 @@ from agent.sources.longpaths import reaching
 from agent.sources.mounts import is_network
 from agent.sources.names import Names
 from agent.sources.reconcile import Walks
-from agent.sources.settings import WatchSettings
 from agent.sources.walk import Step, relative
+
+if TYPE_CHECKING:
+    from agent.sources.settings import WatchSettings
 
 Known = Callable[[str], "Identity | tuple[int, int, str] | None"]
 """What was recorded of a path before this start: (size, mtime_ns, file_id) or None."""

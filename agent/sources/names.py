@@ -6,8 +6,32 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from fnmatch import translate
+from typing import TYPE_CHECKING
 
-from agent.sources.settings import DEFAULT_EXCLUDE, WatchSettings
+if TYPE_CHECKING:
+    from agent.sources.settings import WatchSettings
+
+DEFAULT_EXCLUDE = (
+    ".*",
+    "~*",
+    "*~",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "*.tmp",
+    "*.temp",
+    "*.part",
+    "*.partial",
+    "*.filepart",
+    "*.crdownload",
+    "*.download",
+    "*.swp",
+    "*.lock",
+    "Thumbs.db",
+    "desktop.ini",
+    "ehthumbs.db",
+)
+"""Names of hidden, temporary and housekeeping files and folders; compared without regard to case."""
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:

@@ -7,28 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DEFAULT_EXCLUDE = (
-    ".*",
-    "~*",
-    "*~",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-    "lost+found",
-    "*.tmp",
-    "*.temp",
-    "*.part",
-    "*.partial",
-    "*.filepart",
-    "*.crdownload",
-    "*.download",
-    "*.swp",
-    "*.lock",
-    "Thumbs.db",
-    "desktop.ini",
-    "ehthumbs.db",
-)
-"""Names of hidden, temporary and housekeeping files and folders; compared without regard to case."""
-
 
 class WatchSettings(BaseModel):
     """One watched folder: which files count, and how it is listened to."""
@@ -40,7 +18,7 @@ class WatchSettings(BaseModel):
     include: tuple[str, ...] = ("*",)
     """Patterns of file names that count; one with a `/` is compared with the path below the folder."""
     exclude: tuple[str, ...] = ()
-    """More patterns of files and folders that do not count, beside DEFAULT_EXCLUDE."""
+    """More patterns of files and folders that do not count, beside those of names.py."""
     mode: Literal["auto", "events", "poll"] = "auto"
     """`auto`: events on local disks, polling on network shares, which tell of no events."""
     poll_s: float = Field(default=15.0, gt=0)

@@ -1,0 +1,167 @@
+"""Everything to install scope-agent on a computer without internet, in one folder.
+
+    wheels/               ours and everything it needs, for one Python and one platform
+    requirements.txt      exact versions with their SHA-256, which the installer enforces
+    install.ps1 ...       the installer (Windows)
+    config.example.toml   every setting
+    BUNDLE.json           what this is
+
+uv resolves for the other platform (pip reads `sys_platform == "win32"` as that of the machine it runs on), pip
+downloads, and the folder is proved complete before it is handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import HeaderParser
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from agent import __version__
+from agent.errors import Damaged, Misconfigured, Retryable
+
+_TARGETS = {
+    "win_amd64": "x86_64-pc-windows-msvc",
+    "manylinux_2_28_x86_64": "x86_64-manylinux_2_28",
+    "macosx_11_0_arm64": "aarch64-apple-darwin",
+}
+_SYSTEMS = {
+    "win": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+    "manylinux": {
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+    },
+    "macosx": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+}
+
+
+def make_bundle(to: Path, python: str, platform: str, extras: list[str], source: Path | None) -> int:
+    """Write the folder `to`; the number of its files. Raises Misconfigured, Retryable; Damaged when something lacks."""
+    if platform not in _TARGETS:
+        raise Misconfigured(f"platform {platform!r} is not known: {', '.join(_TARGETS)}")
+    making = to.with_name(f"{to.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    wheels = making / "wheels"
+    wheels.mkdir(parents=True)
+    ours = _own_wheel(source or _checkout(), wheels)
+    wanted = making / "requirements.in"
+    wanted.write_text(f"scope-agent[{','.join(extras)}] @ {ours.resolve().as_uri()}\n", encoding="utf-8")
+    pins = _resolve(wanted, python, _TARGETS[platform])
+    wanted.unlink()
+    others = making / "others.txt"
+    others.write_text("\n".join(line for line in pins.splitlines() if not line.startswith("scope-agent")) + "\n")
+    tags = ["--platform", platform, "--python-version", python, "--implementation", "cp"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--no-deps", "--only-binary=:all:", *tags, "-r", str(others), "-d", str(wheels)])
+    others.unlink()
+    missing = incomplete(wheels, f"scope-agent[{','.join(extras)}]", python, platform)
+    if missing:
+        raise Damaged(f"the bundle would lack {', '.join(missing)}: report this")
+    _beside(making, python, platform, extras)
+    making.replace(to)
+    return sum(1 for path in to.rglob("*") if path.is_file())
+
+
+def incomplete(wheels: Path, root: str, python: str, platform: str) -> list[str]:
+    """Requirements that no wheel of the folder meets, by their own metadata and the markers of the target."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    system = next(found for start, found in _SYSTEMS.items() if platform.startswith(start))
+    version = {"python_version": python, "python_full_version": f"{python}.0", "implementation_name": "cpython"}
+    environment = {**system, **version, "platform_python_implementation": "CPython"}
+    present = {canonicalize_name(said["Name"]): said for said in map(_metadata, sorted(wheels.glob("*.whl")))}
+    missing: list[str] = []
+    todo, done = [Requirement(root)], set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        said = present.get(name)
+        if said is None or not requirement.specifier.contains(said["Version"], prereleases=True):
+            missing.append(str(requirement))
+            continue
+        for extra in ("", *requirement.extras):
+            if (name, extra) in done:
+                continue
+            done.add((name, extra))
+            needed = map(Requirement, said.get_all("Requires-Dist", []))
+            todo += [
+                one for one in needed if one.marker is None or one.marker.evaluate({**environment, "extra": extra})
+            ]
+    return list(dict.fromkeys(missing))
+
+
+def _metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return HeaderParser().parsestr(archive.read(name).decode())
+
+
+def _checkout() -> Path:
+    found = Path(__file__).resolve().parents[2]
+    if not (found / "pyproject.toml").exists():
+        raise Misconfigured("which scope-agent? Name a checkout or a wheel with --source")
+    return found
+
+
+def _own_wheel(source: Path, wheels: Path) -> Path:
+    if source.suffix == ".whl":
+        return Path(shutil.copy2(source, wheels))
+    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(wheels), str(source)])
+    return next(wheels.glob("scope_agent-*.whl"))
+
+
+def _resolve(wanted: Path, python: str, target: str) -> str:
+    from importlib.util import find_spec
+
+    if find_spec("uv") is None or find_spec("packaging") is None:
+        raise Misconfigured("uv is missing: pip install 'scope-agent[bundle]' on the machine that makes the bundle")
+    uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+    binary = ["--only-binary", ":all:", "--python-platform", target, "--python-version", python]
+    return _run([*uv, *binary, str(wanted)])
+
+
+def _beside(folder: Path, python: str, platform: str, extras: list[str]) -> None:
+    """Requirements with hashes of what lies here, installer, example, and what this is."""
+    lines, sums = [], {}
+    for wheel in sorted((folder / "wheels").glob("*.whl")):
+        said, digest = _metadata(wheel), hashlib.sha256(wheel.read_bytes()).hexdigest()
+        more = f"[{','.join(extras)}]" if said["Name"] == "scope-agent" else ""
+        lines.append(f"{said['Name']}{more}=={said['Version']} --hash=sha256:{digest}")
+        sums[wheel.name] = digest
+    (folder / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    about = {"scope_agent": __version__, "python": python, "platform": platform, "extras": extras, "wheels": sums}
+    (folder / "BUNDLE.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    shipped = ["config.example.toml", *(["install.ps1", "uninstall.ps1"] if platform.startswith("win") else [])]
+    for name in shipped:
+        (folder / name).write_bytes(shipped_file(name))
+
+
+def shipped_file(name: str) -> bytes:
+    """The installer and the example, out of the wheel or the checkout."""
+    packaged = files("agent.service").joinpath("shipped", name)
+    if packaged.is_file():
+        return packaged.read_bytes()
+    with as_file(files("agent")) as package:
+        here = package.parent / (name if name.endswith(".toml") else f"deploy/windows/{name}")
+        return here.read_bytes()
+
+
+def _run(command: list[str]) -> str:
+    """Standard output. Raises Retryable with the last line of what it said."""
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        told = [line for line in said if "error" in line.lower()] or said or ["failed"]
+        raise Retryable(f"{command[2]}: {told[-1]}")
+    return done.stdout

@@ -1,0 +1,163 @@
+"""The PowerShell installer and the bundle, as far as they can be tried without Windows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from agent.errors import Misconfigured
+from agent.service.bundle import incomplete, make_bundle, shipped_file
+from tests.conftest import ROOT
+
+SCRIPTS = ["install.ps1", "uninstall.ps1"]
+
+
+def script(name: str) -> str:
+    return (ROOT / "deploy" / "windows" / name).read_text(encoding="utf-8")
+
+
+def tree(text: str):
+    powershell = pytest.importorskip("tree_sitter_powershell")
+    sitter = pytest.importorskip("tree_sitter")
+    return sitter.Parser(sitter.Language(powershell.language())).parse(text.encode()).root_node
+
+
+def faults(node) -> list[str]:
+    found = [f"line {node.start_point[0] + 1}: {node.type}"] if node.is_error or node.is_missing else []
+    return found + [fault for child in node.children for fault in faults(child)]
+
+
+def commands(node) -> set[str]:
+    found = {node.text.decode()} if node.type == "command_name" else set()
+    return found.union(*(commands(child) for child in node.children))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_scripts_are_valid_powershell(name: str) -> None:
+    assert faults(tree(script(name))) == []
+
+
+def test_a_broken_script_would_be_noticed() -> None:
+    assert faults(tree("if ($a { 'x' }")) != []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> None:
+    text = script(name)
+    assert text.isascii(), "Windows PowerShell 5.1 reads a file without BOM in the code page of the machine"
+    assert "#Requires -Version 5.1" in text
+    assert not re.search(r"\?\?|\?\.|&&|\|\||ForEach-Object -Parallel|-AsHashtable", text), "PowerShell 7 only"
+    # What it calls: built-in commands of 5.1, and its own functions. Nothing of the firewall, of drives, of the net.
+    known = {
+        "Stop-WithMessage", "Invoke-Program", "Test-Administrator", "Find-Python", "Set-StrictMode", "Write-Host",
+        "Get-Command", "Get-Content", "Join-Path", "ConvertFrom-Json", "New-Item", "Out-Null", "Copy-Item", "Test-Path",
+        "Get-Date", "Remove-Item", "Get-ItemProperty", "Get-ChildItem", "Sort-Object", "Select-Object", "Where-Object",
+        "ForEach-Object",
+    }  # fmt: skip
+    used = {word for word in commands(tree(text)) if re.fullmatch(r"[A-Z]\w+-\w+", word)}
+    assert used <= known, used - known
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_command_of_ours_that_they_run_exists(name: str) -> None:
+    """The arguments in the script are options of the command."""
+    text = script(name)
+    asked = set(re.findall(r"@\('(service|check)', ?'?([\w-]*)", text))
+    assert asked
+    for command, sub in asked:
+        words = [command, *([sub] if command == "service" else [])]
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", *words, "--help"],
+            cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        options = set(re.findall(r"--[a-z-]+", text[text.index("@('" + command) :])) - {"--quiet"}
+        if command == "service":
+            options &= {"--account", "--password-file", "--even-if-not-delivered"}
+            assert {option for option in options if option in done.stdout} == options
+
+
+def test_the_wheel_ships_the_installer() -> None:
+    assert shipped_file("install.ps1") == (ROOT / "deploy" / "windows" / "install.ps1").read_bytes()
+    assert b"[delivery]" in shipped_file("config.example.toml")
+
+
+def wheel(folder: Path, name: str, version: str, *needs: str) -> None:
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {name}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {n}" for n in needs),
+        ]
+        archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(lines) + "\n\n")
+
+
+def test_what_a_bundle_lacks_is_found_for_the_other_platform(tmp_path: Path) -> None:
+    wheel(
+        tmp_path, "a", "1.0", "b>=2", 'w; sys_platform == "win32"', 'l; sys_platform == "linux"', 'x; extra == "more"'
+    )
+    wheel(tmp_path, "b", "1.0")
+    assert incomplete(tmp_path, "a", "3.11", "win_amd64") == ['w; sys_platform == "win32"', "b>=2"]
+    wheel(tmp_path, "w", "1")
+    (tmp_path / "b-1.0-py3-none-any.whl").unlink()
+    wheel(tmp_path, "b", "2.1", 'old; python_version < "3.9"', "a[more]")
+    assert incomplete(tmp_path, "a", "3.11", "win_amd64") == ['x; extra == "more"']
+    wheel(tmp_path, "x", "1")
+    assert incomplete(tmp_path, "a[more]", "3.11", "win_amd64") == []
+    assert incomplete(tmp_path, "a", "3.11", "manylinux_2_28_x86_64") == ['l; sys_platform == "linux"']
+
+
+def test_an_unknown_platform_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="win_amd64"):
+        make_bundle(tmp_path / "b", "3.11", "win32", [], None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.system
+@pytest.mark.timeout(900)
+def test_a_bundle_for_windows_is_complete_and_pip_installs_from_it_alone(tmp_path: Path) -> None:
+    """Proved twice: by the wheels' own metadata, and by pip, which takes them all without an index."""
+    made = tmp_path / "bundle"
+    command = [
+        sys.executable,
+        "-m",
+        "agent",
+        "bundle",
+        "--to",
+        str(made),
+        "--python",
+        "3.11",
+        "--platform",
+        "win_amd64",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "No module named pip" in done.stderr or "uv is missing" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    about = json.loads((made / "BUNDLE.json").read_text())
+    names = {name.split("-")[0].lower() for name in about["wheels"]}
+    assert {"scope_agent", "pywin32", "numpy", "pydantic_core", "watchdog", "obstore", "nd2"} <= names
+    tags = ["--platform", "win_amd64", "--python-version", "3.11", "--implementation", "cp", "--only-binary=:all:"]
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps", "--require-hashes", *tags]
+    pip += [
+        "--target",
+        str(tmp_path / "site"),
+        "--find-links",
+        str(made / "wheels"),
+        "-r",
+        str(made / "requirements.txt"),
+    ]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    installed = re.search(r"Would install (.*)", done.stdout)[1].split()
+    assert len(installed) == len(about["wheels"])
+    for name in ("install.ps1", "uninstall.ps1", "config.example.toml", "requirements.txt"):
+        assert (made / name).stat().st_size > 1000
