@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agent.calibration import vendor_pixels, zarr_pixels
 from agent.calibration.frames import Image
 from agent.errors import Rejected
 
@@ -55,14 +56,14 @@ class Picture:
 
 
 def load(path: Path, ome: OME | None = None, max_gib: float = 16) -> list[Picture]:
-    """The images of a TIFF or OME-Zarr dataset, one for each position.
+    """The images of a TIFF, OME-Zarr, CZI, ND2 or LIF dataset, one for each position.
 
     `ome`: what is known better than the file says. Rejected when the pixels cannot be read, are colour, or are
     more than `max_gib`.
     """
     if not path.exists():
         raise Rejected(f"{path} does not exist")
-    arrays = _zarr(path, max_gib) if path.is_dir() else _tiff(path, max_gib)
+    arrays = _arrays(path, max_gib)
     if not arrays:
         raise Rejected(f"{path.name} holds no image")
     said = ome or _metadata(path)
@@ -75,6 +76,20 @@ def load(path: Path, ome: OME | None = None, max_gib: float = 16) -> list[Pictur
             picture = _described(picture, said, said.images[own])
         pictures.append(picture)
     return pictures
+
+
+def _arrays(path: Path, max_gib: float) -> list[Image]:
+    def afford(size: int) -> None:
+        _affordable(size, path, max_gib)
+
+    folder = zarr_pixels.folder_of(path)
+    if folder is not None:
+        found = zarr_pixels.read(folder, afford)
+    elif path.suffix.lower() in vendor_pixels.READERS:
+        found = vendor_pixels.read(path, afford)
+    else:
+        return _tiff(path, max_gib)
+    return [_ordered(pixels, axes, path) for pixels, axes in found]
 
 
 def _position(path: Path) -> int:
@@ -127,30 +142,6 @@ def _tiff(path: Path, max_gib: float) -> list[Image]:
         raise
     except Exception as error:  # tifffile raises anything on odd files
         raise Rejected(f"{path.name}: the pixels cannot be read as TIFF ({error}); export them as OME-TIFF") from error
-
-
-def _zarr(path: Path, max_gib: float) -> list[Image]:
-    try:
-        import tensorstore
-    except ImportError as error:
-        raise Rejected("OME-Zarr needs tensorstore: pip install 'scope-agent[qc]'") from error
-    from agent.formats.zarr_layout import tree
-
-    arrays = []
-    full = [
-        name for name, node in tree(path).nodes.items() if node.array is not None and name.rpartition("/")[2] == "0"
-    ]
-    for name in sorted(full):
-        driver = "zarr3" if (path / name / "zarr.json").exists() else "zarr"
-        spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(path / name)}}
-        try:
-            store = tensorstore.open(spec, read=True).result()
-            _affordable(int(np.prod(store.shape)) * store.dtype.numpy_dtype.itemsize, path, max_gib)
-            labels = "".join(store.domain.labels).upper() or "TCZYX"[-store.rank :]
-            arrays.append(_ordered(np.asarray(store.read().result()), labels, path))
-        except ValueError as error:
-            raise Rejected(f"{path.name}: the pixels cannot be read as OME-Zarr ({error})") from error
-    return arrays
 
 
 def _affordable(size: int, path: Path, max_gib: float) -> None:
