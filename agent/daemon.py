@@ -47,6 +47,7 @@ from agent.steps.journals import Journals
 from agent.steps.listen import Listen
 from agent.steps.overdue import Overdue
 from agent.steps.release import ReleaseStep
+from agent.steps.reserve import Reserve
 from agent.steps.settle import Settle
 from agent.steps.station import Station
 from agent.supervisor import Supervisor
@@ -176,10 +177,12 @@ class Daemon:
         pace = Pace(self._config.delivery.limits, self._clock, lambda: bool(listen.running))
         policy = self._config.delivery.release
         release = ReleaseStep(station, Releaser(station.outbox, target, policy.grace_folder), policy)
-        dispatch = Dispatch(station, target, self._config.delivery, self._stop.is_set, pace, release)
+        reserve = Reserve(station, self._config.state, self._config.delivery.limits.reserve_mib)
+        halted = lambda: self._stop.is_set() or reserve.short()  # noqa: E731
+        dispatch = Dispatch(station, target, self._config.delivery, halted, pace, release)
         journals = Journals(station, journal.spool, self._config.hook.keep_mib << 20)
         settle, overdue, amend = Settle(station, away=away), Overdue(station), Amend(station)
-        return Pipeline(station, listen, candidates, settle, journals, dispatch, overdue, amend)
+        return Pipeline(station, listen, candidates, settle, journals, dispatch, overdue, amend, reserve)
 
 
 def _checked(path: Path) -> list[Finding]:

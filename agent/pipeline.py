@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.acquisition import Acquisition, State
 from agent.errors import Rejected, Retryable
 from agent.outbox import Entry
 from agent.steps.amend import Amend
+from agent.steps.backwards import Backwards
 from agent.steps.calibrate import calibrate
 from agent.steps.candidates import Candidates
 from agent.steps.describe import describe
@@ -25,6 +26,7 @@ from agent.steps.dispatch import Dispatch
 from agent.steps.journals import Journals
 from agent.steps.listen import Listen
 from agent.steps.overdue import Overdue
+from agent.steps.reserve import Reserve
 from agent.steps.settle import Settle
 from agent.steps.station import Station
 
@@ -54,15 +56,26 @@ class Pipeline:
     dispatch: Dispatch
     overdue: Overdue | None = None
     amend: Amend | None = None
+    reserve: Reserve | None = None
+    """Says when the disk is too full to write anything."""
+    backwards: Backwards = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backwards", Backwards(self.station))
 
     def hear(self) -> bool:
         """Sources to complete acquisitions."""
+        if self._short():
+            return False
         self.journals.step()
         did = [self.listen.step(), self.candidates.step(), self.settle.step()]
         return any(did)
 
     def work(self) -> bool:
         """Complete to queued."""
+        if self._short():
+            return False
+        self.backwards.step()
         if self.overdue is not None:
             self.overdue.step()
         if self.amend is not None:
@@ -76,7 +89,10 @@ class Pipeline:
 
     def deliver(self) -> bool:
         """Queued to verified."""
-        return self.dispatch.step()
+        return not self._short() and self.dispatch.step()
+
+    def _short(self) -> bool:
+        return self.reserve is not None and self.reserve.short()
 
     def _attempt(self, step: Step, entry: Entry) -> None:
         """Run a step; a failure becomes a state: postponed or rejected, never lost and never blocking others."""

@@ -70,6 +70,8 @@ class LimitSettings(Settings):
     """So does a disk that is busy for more of the time than this (Linux); 0: whatever it does."""
     low_memory_mib: int = Field(default=0, ge=0)
     """So does less free memory than this; 0: however little."""
+    reserve_mib: int = Field(default=512, ge=0)
+    """With less free space on the disk of `state` the agent writes nothing; below twice this there is an alert."""
 
 
 class ReleaseSettings(Settings):

@@ -246,3 +246,9 @@ AND NOT EXISTS (SELECT 1 FROM releases WHERE releases.acquisition_id = files.acq
 AND NOT EXISTS (SELECT 1 FROM source_changes WHERE source_changes.acquisition_id = files.acquisition_id
                 AND source_changes.target = files.target AND source_changes.source = files.source
                 AND what IN ('gone', 'replaced'));
+
+-- bring_forward
+-- The clock went back: what was postponed by the old time.
+UPDATE acquisitions SET next_at_ns = max(:now_ns, next_at_ns - :by_ns)
+WHERE state IN ('settling', 'complete', 'captured', 'documented', 'queued', 'delivering', 'verified')
+AND next_at_ns > :after_ns;

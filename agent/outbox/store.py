@@ -145,6 +145,11 @@ class Outbox(Releases):
         with self._transaction():
             self._run("postpone", id=acquisition_id, next_at_ns=next_at_ns, error=error)
 
+    def bring_forward(self, now_ns: int, by_ns: int, after_ns: int) -> int:
+        """What is postponed to later than `after_ns` comes sooner by so much, not before now; how many those are."""
+        with self._transaction():
+            return self._run("bring_forward", now_ns=now_ns, by_ns=by_ns, after_ns=after_ns).rowcount
+
     def note_error(self, acquisition_id: str, error: str) -> None:
         """Keep the reason of a rejection beside the acquisition."""
         with self._transaction():

@@ -60,6 +60,7 @@ class Site:
         (folder / "config.toml").write_text(
             f'site = "lab"\ninstrument = "scope"\nstate = "state"\n[hook]\nspool = "spool"\nlogs = []\n'
             f'[[watch]]\npath = "images"\nquiet_s = 0.3\nreconcile_s = 5\n[settle]\npatience_s = 15\n'
+            f"[delivery.limits]\nreserve_mib = {STATE_MIB // 20}\n"
             f'[mqtt]\nhost = "127.0.0.1"\nport = {self.broker.port}\n'
             + self.far.config(self.between.port).replace(
                 "[delivery]\n", "[delivery]\nretry_first_s = 0.1\nretry_most_s = 0.5\n"
