@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from agent.acquisition import Acquisition
 from agent.errors import ScopeAgentError
 from agent.outbox import Outbox
@@ -83,8 +85,16 @@ class Site:
             self.daemon.wait()
         self.broker.kill()
         self.between.close()
+        self.end_orphans()
         for disk in self.disks:
             subprocess.run(["umount", "-l", str(disk)], check=False)
+
+    def end_orphans(self) -> None:
+        """Children of processes that were killed: whatever runs in our folder."""
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(self.folder) in word for word in process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
     # What happens
 
