@@ -1,7 +1,8 @@
-"""ImageXpress plates of MetaXpress: `TimePoint_N` folders of MetaSeries TIFF files, often with an .HTD text.
+"""ImageXpress plates of MetaXpress: MetaSeries TIFF files, often with an .HTD text.
 
-The text is written when the plate begins and says which wells, sites, waves and time points will come. Plates
-without it have no sign of their end.
+They lie in `TimePoint_N` folders, or without them where there is one time point, and within those in `ZStep_N`
+folders; what lies beside those are projections and single planes. The text is written when the plate begins and
+says which wells, sites, waves and time points will come. Plates without it have no sign of their end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 _GUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _IMAGE = re.compile(
-    rf"(?P<plate>.+)_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+))?(?:_w(?P<wave>\d))?(?P<thumb>_thumb)?(?:{_GUID})?\.tiff?",
+    rf"(?P<plate>.+)_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+))?(?:_w(?P<wave>\d))?(?P<thumb>_thumb)?(?P<guid>{_GUID})?\.tiff?",
     re.IGNORECASE,
 )
 _TIME, _DEPTH = re.compile(r"TimePoint_(\d+)", re.IGNORECASE), re.compile(r"ZStep_(\d+)", re.IGNORECASE)
@@ -51,14 +53,16 @@ class ImageXpress:
     def matches(self, path: Path) -> bool:
         if path.suffix.lower() == ".htd":
             return b"HTSInfoFile" in binary.head(path, 64)
-        if not _IMAGE.fullmatch(path.name):
-            return False
+        named = _IMAGE.fullmatch(path.name)
         root = _root(path)
-        if root is None:
+        if named is None or root is None:
             return False
         try:
-            # Other software too has folders called like that.
-            return _text_of(root) is not None or metamorph_tags.is_metaseries(path)
+            # Other software, too, has folders called like that and names that end with a well.
+            if _text_of(root) is not None:
+                return True
+            sorted_away = root != path.parent or named["guid"] or any(root.glob("ZStep_*"))
+            return bool(sorted_away) and metamorph_tags.is_metaseries(path)
         except OSError:
             return False
 
@@ -69,7 +73,8 @@ class ImageXpress:
         index = _text_of(root)
         main = index or (found[0] if found else path)
         missing = tuple(_missing(text(index), list(_images(root)))) if index is not None else ()
-        return Dataset(self.name, main, root, tuple(sorted({main, *found, *texts})), missing)
+        thumbs = [file for _, _, file, named in _files(root) if named["thumb"]]
+        return Dataset(self.name, main, root, tuple(sorted({main, *found, *thumbs, *texts})), missing)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         index = _text_of(dataset.root)
@@ -92,31 +97,34 @@ class ImageXpress:
 
 
 def _root(path: Path) -> Path | None:
-    """The folder of the plate, which holds the time points."""
-    for one in (path.parent, path.parent.parent):
-        if _TIME.fullmatch(one.name):
-            return one.parent
-    return path.parent if path.suffix.lower() == ".htd" else None
+    """The folder of the plate, which holds the time points or, without them, the images and their z steps."""
+    if path.suffix.lower() == ".htd":
+        return path.parent.parent if _TIME.fullmatch(path.parent.name) else path.parent
+    folder = path.parent.parent if _DEPTH.fullmatch(path.parent.name) else path.parent
+    return folder.parent if _TIME.fullmatch(folder.name) else folder
 
 
 def _text_of(root: Path) -> Path | None:
     return next((one for one in sorted(root.glob("*")) if one.suffix.lower() == ".htd" and one.is_file()), None)
 
 
-def _images(root: Path) -> Iterator[Image]:
-    for folder in sorted(root.glob("TimePoint_*")):
-        time = _TIME.fullmatch(folder.name)
-        if time is None or not folder.is_dir():
-            continue
+def _files(root: Path) -> Iterator[tuple[int, int, Path, re.Match[str]]]:
+    """(time point, z step or 0, file, its name taken apart) of every image, thumbnails among them."""
+    times = {folder: _TIME.fullmatch(folder.name) for folder in sorted(root.glob("TimePoint_*"))}
+    folders = {folder: int(time[1]) for folder, time in times.items() if time is not None and folder.is_dir()}
+    for folder, time in (folders or {root: 1}).items():
         for place in (folder, *sorted(folder.glob("ZStep_*"))):
             depth = _DEPTH.fullmatch(place.name)
             for file in sorted(place.iterdir()):
-                found = _IMAGE.fullmatch(file.name)
-                if found and not found["thumb"] and file.is_file():
-                    z = int(depth[1]) if depth else 0
-                    yield Image(
-                        file, found["well"].upper(), int(found["site"] or 1), int(found["wave"] or 1), int(time[1]), z
-                    )
+                named = _IMAGE.fullmatch(file.name)
+                if named is not None and file.is_file():
+                    yield time, int(depth[1]) if depth else 0, file, named
+
+
+def _images(root: Path) -> Iterator[Image]:
+    for time, z, file, named in _files(root):
+        if not named["thumb"]:
+            yield Image(file, named["well"].upper(), int(named["site"] or 1), int(named["wave"] or 1), time, z)
 
 
 def _missing(said: Text, images: list[Image]) -> Iterator[str]:
@@ -181,20 +189,23 @@ def _ome(dataset: Dataset, images: list[Image], text_of: Text | None, notes: lis
         channels.append(metamorph_tags.channel(parts, one, one.name or name) if one is not None else {"name": name})
     fields = _fields(images)
     made = []
-    for number, ((well, site), members) in enumerate(fields.items()):
+    for number, ((well, site, flat), members) in enumerate(fields.items()):
         if number >= ome_xml.MAX_PLANES:
             notes.append(f"{len(fields)} fields are too many to be repeated here")
             break
-        made.append(_field(number, f"{dataset.root.name}, {well}, site {site}", members, read, channels, waves, parts))
+        name = f"{dataset.root.name}, {well}, site {site}{', projections and single planes' if flat else ''}"
+        made.append(_field(number, name, members, read, channels, waves, parts))
     rows, columns = (text_of.count(key) if text_of is not None else None for key in ("YWells", "XWells"))
-    wells = [plates.well(well) for well, _ in fields]
+    wells = [plates.well(well) for well, _, _ in fields]
     return plates.with_plate(parts.ome(made), dataset.root.name, wells, rows, columns)
 
 
-def _fields(images: list[Image]) -> dict[tuple[str, int], list[Image]]:
-    found: dict[tuple[str, int], list[Image]] = {}
+def _fields(images: list[Image]) -> dict[tuple[str, int, bool], list[Image]]:
+    """By well, site and whether they lie beside the z steps of a plate that has some."""
+    stacked = any(image.z for image in images)
+    found: dict[tuple[str, int, bool], list[Image]] = {}
     for image in images:
-        found.setdefault((image.well, image.site), []).append(image)
+        found.setdefault((image.well, image.site, stacked and image.z == 0), []).append(image)
     return found
 
 
@@ -235,10 +246,21 @@ def _field(
         name,
         {"x": first.width, "y": first.height, "z": len(depths), "c": len(here), "t": len(times)},
         first.kind,
-        steps=first.step,
+        steps=first.step | _depth(members, read, depths),
         channels=[channels[waves.index(wave)] for wave in here],
         planes=planes,
         date=began,
     )
     image.objective_settings = metamorph_tags.objective(parts, first)
     return image
+
+
+def _depth(members: list[Image], read: dict[Path, metamorph_tags.Said], depths: list[int]) -> dict[str, Any]:
+    """The step along z, where all steps are alike."""
+    heights: dict[int, float] = {}
+    for one in members:
+        said = read.get(one.path)
+        if said is not None and said.z and said.z[0] is not None:
+            heights[one.z] = said.z[0]
+    gaps = {round(abs(heights[b] - heights[a]), 3) for a, b in pairwise(depths) if a in heights and b in heights}
+    return {"z": (gaps.pop(), "µm")} if len(gaps) == 1 and max(gaps) > 0 else {}

@@ -1,6 +1,7 @@
 """What other files of a known format hold: sets and versions that the corpus lacks, made here."""
 
 import random
+import shutil
 import struct
 from datetime import UTC, datetime
 
@@ -368,3 +369,41 @@ def test_the_newer_header_of_deltavision(tmp_path, kind, times, wide, seconds, s
     assert found.verdict.state is Wholeness.WHOLE
     assert (pixels(found).size_z, pixels(found).size_t) == sizes
     assert found.metadata.ome.images[0].acquisition_date == date
+
+
+GUID = "1E94C24B-D45E-4450-A991-9257C714278F"
+
+
+def zplate(corpus, folder):
+    """Real images of MetaXpress laid out as a plate with z steps beside projections, and no time points."""
+    source = min((corpus / "imagexpress/1well-3C-2S-Zmix-T").rglob("*.tif"))
+    root = folder / "mix/2023-02-21/1334"
+    names = [f"mix_E07_s1_w1{GUID}.tif", f"mix_E07_s1_w2{GUID}.tif", f"mix_E07_s1_w1_thumb{GUID}.tif"]
+    names += [f"ZStep_{z}/mix_E07_s1_w1{GUID}.tif" for z in (1, 2, 3)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, root / name)
+    return root, names
+
+
+def test_an_imagexpress_plate_with_z_steps_and_without_time_points(corpus, tmp_path):
+    root, names = zplate(corpus, tmp_path)
+    answers = [seen(root / name) for name in (names[0], names[2], names[-1])]
+    assert {(one.format, one.dataset.root, one.dataset.files) for one in answers} == {
+        ("imagexpress", root, tuple(sorted(root / name for name in names)))
+    }
+    assert answers[0].verdict.state is Wholeness.UNKNOWN
+    assert answers[0].planes == 5
+    images = answers[0].metadata.ome.images
+    flat, stack = sorted(images, key=lambda image: image.pixels.size_z)
+    assert (flat.pixels.size_z, flat.pixels.size_c, "projections" in flat.name) == (1, 2, True)
+    assert (stack.pixels.size_z, stack.pixels.size_c) == (3, 1)
+    (plate,) = answers[0].metadata.ome.plates
+    assert [(one.row, one.column, len(one.well_samples)) for one in plate.wells] == [(4, 6, 2)]
+
+
+def test_a_lone_metaseries_image_is_no_plate(corpus, tmp_path):
+    source = min((corpus / "imagexpress/1well-3C-2S-Zmix-T").rglob("*.tif"))
+    shutil.copyfile(source, tmp_path / "cells_B02.tif")
+    found = seen(tmp_path / "cells_B02.tif")
+    assert (found.format, found.dataset.files) == ("metamorph-tif", (tmp_path / "cells_B02.tif",))
