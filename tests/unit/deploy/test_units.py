@@ -1,4 +1,4 @@
-"""The systemd unit and the launchd property list: what deploy/ holds is what the program writes, and the tools take it."""
+"""The systemd unit and the launchd property list: deploy/ holds what the program writes, and the tools take it."""
 
 from __future__ import annotations
 
