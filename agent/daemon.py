@@ -174,6 +174,9 @@ class Daemon:
         candidates = Candidates(station, watches, {}, lambda: journal.read_to_end() and not logs.undecided(), away)
         listen = Listen(station, sources, candidates, lambda: journal.durable_offsets() | logs.durable_offsets())
         candidates.running = listen.running
+        for source in sources:
+            if isinstance(source, FolderSource):
+                source.room = lambda: candidates.has_room
         pace = Pace(self._config.delivery.limits, self._clock, lambda: bool(listen.running))
         policy = self._config.delivery.release
         release = ReleaseStep(station, Releaser(station.outbox, target, policy.grace_folder), policy)

@@ -55,6 +55,8 @@ class FolderSource:
         self._settings = settings
         self._root = root_of(settings)
         self._known = known
+        self.room: Callable[[], bool] = lambda: True
+        """Whether whoever is told can take more: a walk waits until then, events do not."""
         self._clock = clock or SystemClock()
         self._max_pending = max_pending
         self._names = Names(settings)
@@ -94,7 +96,10 @@ class FolderSource:
             self._look_on(began + _BUDGET_S / 2)
             wait = self._settings.reconcile_s if self._watch is not None else self._settings.poll_s
             self._walks.step(
-                began + _BUDGET_S, wait, polled=self._watch is None, full=lambda: len(self._events) >= _BATCH
+                began + _BUDGET_S,
+                wait,
+                polled=self._watch is None,
+                full=lambda: len(self._events) >= _BATCH or not self.room(),
             )
         events, self._events = self._events, []
         return events

@@ -97,7 +97,9 @@ class Walks:
         began = self._clock.monotonic()
         if self._kind is not Kind.WHOLE and (self._again or began >= self._next):
             self._begin(began)
-        while not full() and self._clock.monotonic() < deadline:
+        first = True  # however late it is, every poll gets a little further
+        while not full() and (first or self._clock.monotonic() < deadline):
+            first = False
             if self._steps is None:
                 if not self._born:
                     break

@@ -9,19 +9,23 @@ _BUCKETS = 256
 
 
 class _Sorted:
-    """Numbers in sorted buckets: eight bytes each, added unsorted and sorted once."""
+    """Numbers in buckets, eight bytes each; a bucket is sorted when it is asked for the first time."""
 
     def __init__(self) -> None:
         self._buckets = [array("q") for _ in range(_BUCKETS)]
+        self._mixed = bytearray(_BUCKETS)
 
     def add(self, key: int) -> None:
-        self._buckets[key % _BUCKETS].append(key)
-
-    def sort(self) -> None:
-        self._buckets = [array("q", sorted(bucket)) for bucket in self._buckets]
+        place = key % _BUCKETS
+        self._buckets[place].append(key)
+        self._mixed[place] = True
 
     def __contains__(self, key: int) -> bool:
-        bucket = self._buckets[key % _BUCKETS]
+        place = key % _BUCKETS
+        if self._mixed[place]:
+            self._buckets[place] = array("q", sorted(self._buckets[place]))
+            self._mixed[place] = False
+        bucket = self._buckets[place]
         at = bisect_left(bucket, key)
         return at < len(bucket) and bucket[at] == key
 
@@ -67,7 +71,6 @@ class Told:
     def end(self) -> None:
         """The full walk is done: only what it met, or was told meanwhile, is remembered."""
         if self._fresh is not None:
-            self._fresh.sort()
             self._known, self._since = self._fresh, self._during
         self.give_up()
 

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.5
 _SLOWEST_S = 30.0
+_BUDGET_S = 0.2
+"""One step works for so long at most; what is left is done in the next."""
+_MOST = 20_000
 _SLACK_NS = 10_000_000_000
 _EVER_NS = 1 << 62
 _WITHOUT_ROWS = (State.SETTLING, State.COMPLETE, State.CAPTURED, State.DOCUMENTED)
@@ -68,6 +71,10 @@ class Candidates:
     _gone: Gone = field(init=False)
     _by_main: dict[Path, _Candidate] = field(default_factory=dict)
     _main_of: dict[str, Path] = field(default_factory=dict)
+    _arrived: dict[str, FileSeen] = field(default_factory=dict)
+    """Seen, and not yet asked what they are."""
+    _waiting: tuple[float, list[Acquisition]] = (float("-inf"), [])
+    """Acquisitions before delivery, and when they were read."""
 
     def __post_init__(self) -> None:
         self.follow = Follow(self.station)
@@ -75,19 +82,16 @@ class Candidates:
 
     def add(self, seen: FileSeen) -> None:
         """A file is there, or changed."""
-        now = self.station.clock.monotonic()
-        main = self._main_of.get(seen.path) or self._folder_of(Path(seen.path))
-        candidate = self._by_main.get(main) if main else None
-        if candidate is None:
-            owner = next((run for run in self._unfinished() if _writes(run, seen.path)), None)
-            if owner is not None:
-                self._both(owner)
-                return
-            if self.follow.seen(seen):
-                return
-            candidate = self._new(seen, now)
-        candidate.due = min(candidate.due, now + _AGAIN_S)
-        candidate.pause = _AGAIN_S
+        candidate = self._candidate_of(seen.path)
+        if candidate is not None:
+            self._stir(candidate)
+        elif not self._is_of_a_run(seen.path):
+            self._arrived[seen.path] = seen
+
+    @property
+    def has_room(self) -> bool:
+        """False while so many files are waited for that a walk had better find more of them later."""
+        return len(self._by_main) + len(self._arrived) < _MOST
 
     def gone(self, event: FilesGone) -> None:
         """Files may have been deleted."""
@@ -100,17 +104,44 @@ class Candidates:
         ]
         for candidate in mine:
             self._forget(candidate)
-        return bool(mine)
+        arrived = [path for path in self._arrived if _writes(run, path)]
+        for path in arrived:
+            del self._arrived[path]
+        return bool(mine or arrived)
 
     def step(self) -> bool:
         """Examine what is due. True when a dataset became an acquisition, or more is to be done at once."""
-        self.follow.flush()
         if not self.told():
             return False
         now = self.station.clock.monotonic()
-        due = [candidate for candidate in self._by_main.values() if candidate.due <= now]
-        became = [self._examine(candidate, now) for candidate in due]
-        return self._gone.step() or any(became)
+        self._take_in(now)
+        due = sorted((one for one in self._by_main.values() if one.due <= now), key=lambda one: one.due)
+        became = False
+        for candidate in due:
+            became = self._examine(candidate, now) or became
+            if self.station.clock.monotonic() > now + _BUDGET_S:
+                return True
+        return self._gone.step() or became or bool(self._arrived)
+
+    def _take_in(self, now: float) -> None:
+        """Ask files that were seen what they are, for a moment: ten thousand at once must not hold up the rest."""
+        while self._arrived and self.station.clock.monotonic() <= now + _BUDGET_S / 2:
+            seen = self._arrived.pop(next(iter(self._arrived)))
+            candidate = self._candidate_of(seen.path)
+            if candidate is None:
+                if self._is_of_a_run(seen.path) or self.follow.seen(seen):
+                    continue
+                candidate = self._new(seen, now)
+            self._stir(candidate)
+        self.follow.flush()
+
+    def _stir(self, candidate: _Candidate) -> None:
+        candidate.due = min(candidate.due, self.station.clock.monotonic() + _AGAIN_S)
+        candidate.pause = _AGAIN_S
+
+    def _candidate_of(self, path: str) -> _Candidate | None:
+        main = self._main_of.get(path) or self._folder_of(Path(path))
+        return self._by_main.get(main) if main else None
 
     def _folder_of(self, path: Path) -> Path | None:
         """A candidate that is a folder (OME-Zarr) and holds this file."""
@@ -154,15 +185,13 @@ class Candidates:
 
     def _taken(self, candidate: _Candidate, dataset: Dataset) -> bool:
         """True when the dataset is that of an acquisition which we have and which is not yet whole."""
-        owner = self._owner([str(file) for file in dataset.files])
-        if owner is not None:
-            self._both(owner)
+        if self._is_of_a_run(*map(str, dataset.files)):
             return True
         return self._settles(dataset) or (dataset.format != FALLBACK and self._adopt(candidate))
 
     def _settles(self, dataset: Dataset) -> bool:
         """True when an acquisition waits for these very files, which may have been moved meanwhile."""
-        waiting = [run for run in self._unfinished() if run.state is State.SETTLING and run.main]
+        waiting = [run for one in self._unfinished() if one.main and (run := self._open(one)) is not None]
         if not waiting:
             return False
         files = list(source_files(dataset))
@@ -171,7 +200,7 @@ class Candidates:
                 return True
             pair = is_moved(run, files)
             if pair is not None:
-                self.station.save(relocated(run, *pair, dataset.main))
+                self._save(relocated(run, *pair, dataset.main))
                 log.info(
                     "%s was moved to %s before it was delivered", run.main, dataset.main,
                     extra={"action": "source.moved", "acquisition": run.id},
@@ -197,7 +226,11 @@ class Candidates:
 
     def _adopt(self, candidate: _Candidate) -> bool:
         """Give the dataset to the run that a log told of at that time, for the log names no file."""
-        runs = [run for run in self._unfinished() if run.only_logged and _covers(run, candidate.seen_ns)]
+        runs = [
+            run
+            for run in self._unfinished()
+            if run.state is State.SETTLING and run.only_logged and _covers(run, candidate.seen_ns)
+        ]
         if len(runs) != 1:
             return False
         run = runs[0]
@@ -205,24 +238,45 @@ class Candidates:
         mine = replace(run, outputs=(*run.outputs, str(candidate.main)), notes=noted)
         if run.origin in self.running:
             self.running[run.origin] = mine
-        self.station.save(mine)
+        self._save(mine)
         return True
 
-    def _unfinished(self, states: tuple[State, ...] = (State.SETTLING,)) -> list[Acquisition]:
-        entries = [entry for state in states for entry in self.station.outbox.due(state, _EVER_NS)]
-        return [*self.running.values(), *(entry.acquisition for entry in entries)]
+    def _unfinished(self) -> list[Acquisition]:
+        """Acquisitions before their delivery that files may belong to; those of the outbox as half a second ago."""
+        now = self.station.clock.monotonic()
+        if now >= self._waiting[0] + _AGAIN_S:
+            entries = (entry for state in _WITHOUT_ROWS for entry in self.station.outbox.due(state, _EVER_NS))
+            runs = (entry.acquisition for entry in entries)
+            self._waiting = now, [run for run in runs if run.state is State.SETTLING or run.outputs]
+        return [*self.running.values(), *self._waiting[1]]
 
-    def _owner(self, files: list[str]) -> Acquisition | None:
-        """The hook's acquisition that writes these files and has no row for them in the outbox yet."""
-        return next((run for run in self._unfinished(_WITHOUT_ROWS) if any(_writes(run, file) for file in files)), None)
+    def _open(self, run: Acquisition) -> Acquisition | None:
+        """What a run is at this moment; None when its files are settled."""
+        if run.origin in self.running:
+            return self.running[run.origin]
+        entry = self.station.outbox.get(run.id)
+        return entry.acquisition if entry is not None and entry.acquisition.state is State.SETTLING else None
+
+    def _save(self, acquisition: Acquisition) -> None:
+        self.station.save(acquisition)
+        self._waiting = float("-inf"), []
+
+    def _is_of_a_run(self, *files: str) -> bool:
+        """True when a run that has not yet gone on writes one of these files; it is noted that both tell of it."""
+        runs = [run for run in self._unfinished() if run.outputs]
+        owner = next((run for run in runs if any(_writes(run, file) for file in files)), None)
+        if owner is not None:
+            self._both(owner)
+        return owner is not None
 
     def _both(self, owner: Acquisition) -> None:
-        if owner.found_by is not FoundBy.HOOK or owner.state not in (State.ACQUIRING, State.SETTLING):
+        run = self._open(owner)
+        if run is None or run.found_by is not FoundBy.HOOK:
             return
-        both = replace(owner, found_by=FoundBy.BOTH)
-        if owner.origin in self.running:
-            self.running[owner.origin] = both
-        self.station.save(both)
+        both = replace(run, found_by=FoundBy.BOTH)
+        if run.origin in self.running:
+            self.running[run.origin] = both
+        self._save(both)
 
     def _acquisition(self, candidate: _Candidate, finding: Finding) -> Acquisition:
         now = self.station.clock.now_ns()
