@@ -63,6 +63,7 @@ class Connection:
         self.open = False
         self._address, self._tls, self._connect_s = address, tls, connect_s
         self._socket: socket.socket
+        self._raw: _Timed
         self._reader: io.BufferedReader
 
     def connect(self) -> None:
@@ -77,8 +78,19 @@ class Connection:
         if self._tls is not None:
             made = self._tls.wrap_socket(made, server_hostname=self._address[0])
         self._socket = made
-        self._reader = io.BufferedReader(_Timed(made, self.limit), 1 << 16)
+        self._raw = _Timed(made, self.limit)
+        self._reader = io.BufferedReader(self._raw, 1 << 16)
         self.open = True
+
+    def rests(self) -> bool:
+        """Nothing has come since the last answer: what has would be taken for the answer to the next request."""
+        self._raw.at_once = True
+        try:
+            return not self._reader.peek(1) and not self._raw.ended
+        except OSError:
+            return False
+        finally:
+            self._raw.at_once = False
 
     def close(self) -> None:
         """May be repeated."""
@@ -210,10 +222,20 @@ class _Timed(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, limit: Limit) -> None:
         self._sock, self._limit = sock, limit
+        self.at_once = False
+        """Give what is there and wait for nothing."""
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._limit.left())
-        return self._sock.recv_into(buffer)
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(0 if self.at_once else self._limit.left())
+        try:
+            count = self._sock.recv_into(buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if self.at_once:
+                return None
+            raise
+        self.ended = count == 0
+        return count

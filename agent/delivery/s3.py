@@ -53,7 +53,8 @@ class S3Target:
         self._owner = owner
         self._client = S3Client(settings, stall_s)
         self._part = settings.part_mib << 20
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+        """Hash of what was sent in this run, and the store's own mark of it where it told one."""
         self._lock = threading.Lock()
         self._probed: Guarantees | None = None
         self._current: tuple[str, dict[str, str] | None] = ("", None)
@@ -82,9 +83,11 @@ class S3Target:
             if file.target not in committed:
                 raise Mismatch(f"{dataset} exists in the store without {file.target}: it is another acquisition's")
             return committed[file.target]
-        send = self._send_whole if file.size <= self._part else self._send_parts
-        digest = send(dataset, key, file)
-        self._known[dataset, file.target] = digest
+        if file.size <= self._part:
+            digest, etag = self._send_whole(dataset, key, file)
+        else:
+            digest, etag = self._send_parts(dataset, key, file), ""
+        self._known[dataset, file.target] = (digest, etag)
         return digest
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
@@ -96,7 +99,7 @@ class S3Target:
             held = {path: self._digest(dataset, path) for path in parse(there)}
             return _compared(listed, held)
         present = self._present(dataset)
-        found = {path: self._digest(dataset, path) for path in listed if path in present}
+        found = {path: self._digest(dataset, path, present[path]) for path in listed if path in present}
         held_now = _compared(listed, found)
         if not held_now.missing and not held_now.different:
             self._put_manifest(dataset, manifest)
@@ -135,26 +138,23 @@ class S3Target:
 
     # Files of one request
 
-    def _send_whole(self, dataset: str, key: str, file: Outgoing) -> str:
+    def _send_whole(self, dataset: str, key: str, file: Outgoing) -> tuple[str, str]:
+        """Hash and mark of what the store holds now."""
         pieces = tuple(file.blocks(0))
         body = Body.of(*pieces)
         if body.size != file.size:
             raise Retryable(f"{body.size} of {file.size} bytes of {file.target} were read: reading it again")
         digest = file.digest() if file.digest is not None else _sha256(pieces)
-        if not self.guarantees.creates_only:
+        etag = self._put(key, body, digest, create=True) if self.guarantees.creates_only else None
+        if etag is None:
             found = self._client.ask("HEAD", key, accept=(200, 404))
             if found.status == 200 and not self._may_replace(dataset, found, key, digest):
-                return digest
-            self._put(key, body, digest, create=False)
-        elif not self._put(key, body, digest, create=True):
-            found = self._client.ask("HEAD", key, accept=(200, 404))
-            if not self._may_replace(dataset, found, key, digest):
-                return digest
-            self._put(key, body, digest, create=False)
-        return digest if self.guarantees.checks_sha256 else self._read_back(key) or ""
+                return digest, ""
+            etag = self._put(key, body, digest, create=False) or ""
+        return (digest if self.guarantees.checks_sha256 else self._read_back(key) or ""), etag
 
-    def _put(self, key: str, body: Body, digest: str, *, create: bool) -> bool:
-        """False when the object exists already."""
+    def _put(self, key: str, body: Body, digest: str, *, create: bool) -> str | None:
+        """The store's mark (ETag) of the object; None when it exists already."""
         headers = {
             "Content-Type": "application/octet-stream",
             "x-amz-checksum-sha256": b64(digest),
@@ -164,7 +164,7 @@ class S3Target:
         if create:
             headers["If-None-Match"] = "*"
         answer = self._client.ask("PUT", key, headers=headers, body=body, sha256=digest, accept=(200, 412))
-        return answer.status == 200
+        return answer.headers.get("ETag").strip('"') if answer.status == 200 else None
 
     def _may_replace(self, dataset: str, found: Answer, key: str, digest: str) -> bool:
         """The key exists. False: with these very bytes. True: with others, which we left and nobody can see yet."""
@@ -227,7 +227,7 @@ class S3Target:
 
     def _put_manifest(self, dataset: str, manifest: bytes) -> None:
         key, digest = self._key(dataset, MANIFEST), hashlib.sha256(manifest).hexdigest()
-        if not self._put(key, Body.of(manifest), digest, create=self.guarantees.creates_only):
+        if self._put(key, Body.of(manifest), digest, create=self.guarantees.creates_only) is None:
             if self._manifest(dataset) != manifest:
                 raise Mismatch(
                     f"{dataset} was committed by another agent meanwhile: two agents use one instrument name"
@@ -235,21 +235,26 @@ class S3Target:
         elif not self.guarantees.checks_sha256 and self._manifest(dataset) != manifest:
             raise Retryable(f"the manifest of {dataset} did not arrive as it was sent: sending it again")
 
-    def _present(self, dataset: str) -> set[str]:
-        """Paths below the dataset, as the store lists them."""
+    def _present(self, dataset: str) -> dict[str, str]:
+        """Paths below the dataset, as the store lists them, with its marks."""
         import obstore
         from obstore.exceptions import BaseError
 
         prefix = self._key(dataset, "")
         try:
             pages = obstore.list(self._store, prefix=prefix.rstrip("/"), chunk_size=1000)
-            return {item["path"].removeprefix(prefix) for page in pages for item in page}
+            return {
+                item["path"].removeprefix(prefix): (item["e_tag"] or "").strip('"') for page in pages for item in page
+            }
         except BaseError as error:
             raise self._translated(prefix, error) from error
 
-    def _digest(self, dataset: str, path: str) -> str:
-        """Known from sending it in this run, or read back."""
-        return self._known.get((dataset, path)) or self._read_back(self._key(dataset, path)) or ""
+    def _digest(self, dataset: str, path: str, listed: str = "") -> str:
+        """Known from sending it in this run, unless the store lists something else by now; or read back."""
+        digest, etag = self._known.get((dataset, path), ("", ""))
+        if digest and (not etag or not listed or etag == listed):
+            return digest
+        return self._read_back(self._key(dataset, path)) or ""
 
     def _read_back(self, key: str) -> str | None:
         """Hash of an object as the store gives it; None where there is none."""

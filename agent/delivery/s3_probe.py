@@ -30,6 +30,8 @@ class Guarantees:
     """So does the end of a multipart upload."""
     keeps: bool
     """Our credentials cannot delete."""
+    replaces: bool = True
+    """Our credentials can put other bytes in the place of an object."""
 
     def doubts(self) -> list[str]:
         said = {
@@ -40,6 +42,10 @@ class Guarantees:
             "our credentials may delete: give the agent a key that can only write, or lock or version the bucket":
                 self.keeps,
         }  # fmt: skip
+        if self.replaces:
+            said["our credentials may overwrite: version or lock the bucket, or allow only puts with If-None-Match"] = (
+                False
+            )
         return [doubt for doubt, fine in said.items() if not fine]
 
 
@@ -54,12 +60,14 @@ def probe(client: S3Client, prefix: str) -> Guarantees:
         return client.ask("PUT", name, headers=told, body=Body.of(body), sha256=right, accept=every).status
 
     # The right one first: credentials that may not write at all would make every refusal look like a guarantee.
-    client.ask("PUT", key, headers={"x-amz-checksum-sha256": b64(right)}, body=Body.of(body), sha256=right)
+    if put(key, right) != 200 and client.ask("HEAD", key, accept=(200, 403, 404)).status != 200:
+        client.ask("PUT", key, headers={"x-amz-checksum-sha256": b64(right)}, body=Body.of(body), sha256=right)
+    replaces = put(key, right) == 200
     checks = put(f"{key}-wrong", _WRONG) != 200
     creates = put(key, right, If_None_Match="*") == 412
     parts, completes = _multipart(client, key, body, right)
     keeps = client.ask("DELETE", f"{key}-wrong", accept=(200, 204, *_REFUSED)).status in _REFUSED
-    found = Guarantees(checks, parts, creates, completes, keeps)
+    found = Guarantees(checks, parts, creates, completes, keeps, replaces)
     log.info("the store guarantees: %s", found, extra={"action": "s3.probed"})
     return found
 

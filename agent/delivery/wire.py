@@ -147,7 +147,7 @@ class Wire:
     def _begin(
         self, connection: Connection, method: str, lines: bytes, body: Body | None, patience_s: float
     ) -> Response:
-        if body and body.once:
+        if connection.open and ((body and body.once) or not connection.rests()):
             connection.close()
         again = connection.open
         try:

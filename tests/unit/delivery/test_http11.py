@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -127,3 +128,12 @@ def test_a_line_end_in_a_header_is_refused_before_it_is_sent(peer: Peer, wire: W
     with pytest.raises(Misconfigured, match="line end"):
         wire.ask("GET", "/x", headers={"Authorization": "Bearer a\r\nX-Evil: yes"})
     assert not peer.heard
+
+
+def test_an_answer_that_comes_twice_is_not_taken_for_the_next(peer: Peer, wire: Wire) -> None:
+    first, second = (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + name for name in (b"1", b"2"))
+    peer.says = [(first * 2, False), (second, False)]
+    assert wire.ask("PUT", "/x").body == b"1"
+    time.sleep(0.05)
+    assert wire.ask("PUT", "/y").body == b"2"
+    assert peer.connections == 2

@@ -46,7 +46,9 @@ def test_what_seaweedfs_guarantees(weed) -> None:
     found = target.guarantees
     assert (found.checks_sha256, found.checks_parts, found.creates_only, found.completes_only) == (True,) * 4
     assert not found.keeps
-    assert [doubt for doubt in target.doubts() if "may delete" in doubt]
+    assert found.replaces
+    for told in ("may delete", "may overwrite"):
+        assert [doubt for doubt in target.doubts() if told in doubt], told
     target.close()
 
 
@@ -54,7 +56,7 @@ def test_what_a_store_that_lies_guarantees(tmp_path: Path) -> None:
     servers.obstore_or_skip()
     with servers.rclone_s3(tmp_path) as port:
         target = s3(tmp_path, port)
-        assert len(target.doubts()) == 5
+        assert len(target.doubts()) == 6
         # It accepts anything, so what was sent is read back: bytes that rot on the way are noticed.
         plain = target._put
 
@@ -89,6 +91,24 @@ def test_parts_are_gone_on_with_after_a_restart(weed) -> None:
     assert again._read_back(again._key(dataset, "data/a")) == sha256(BIG)
     again.close()
     bad.close()
+
+
+def test_an_object_that_is_another_than_was_acknowledged_is_read_back(weed) -> None:
+    """An answer that belonged to another request said that it was stored: the store's own list says otherwise."""
+    dataset = DATASET.replace("0badcafe", "00000007")
+    target = s3(*weed)
+    target.send(dataset, outgoing("data/a", b"first"))
+    plain = target._put
+
+    def lost(key: str, body: Body, digest: str, *, create: bool) -> str | None:
+        return None if create else "0" * 32
+
+    target._put = lost
+    assert target.send(dataset, outgoing("data/a", b"other")) == sha256(b"other")
+    target._put = plain
+    held = target.commit(dataset, render({"data/a": sha256(b"other")}))
+    assert held.different == ("data/a",)
+    target.close()
 
 
 def test_two_agents_never_overwrite_each_other(weed) -> None:
