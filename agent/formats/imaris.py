@@ -51,7 +51,7 @@ class Imaris:
 def _read(path: Path) -> Metadata:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         texts = _texts(file)
         ome, errors = attempt(path, lambda: _ome(path, file, texts))
     about = texts.get("Imaris", {})

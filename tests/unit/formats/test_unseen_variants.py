@@ -1,10 +1,12 @@
 """What other files of a known format hold: sets and versions that the corpus lacks, made here."""
 
+import ast
 import random
 import shutil
 import struct
 from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -14,6 +16,7 @@ from agent.formats import Wholeness, binary, lsm_metadata, vsi_metadata, vsi_tag
 from agent.formats.inspection import inspect
 from agent.formats.parts import Parts
 from agent.formats.vsi import externals
+from tests.conftest import ROOT
 from tests.unit.formats.compound import compound
 from tests.writers import WRITERS
 
@@ -407,3 +410,23 @@ def test_a_lone_metaseries_image_is_no_plate(corpus, tmp_path):
     shutil.copyfile(source, tmp_path / "cells_B02.tif")
     found = seen(tmp_path / "cells_B02.tif")
     assert (found.format, found.dataset.files) == ("metamorph-tif", (tmp_path / "cells_B02.tif",))
+
+
+def test_no_reader_locks_a_file(tmp_path):
+    """HDF5 locks what it reads unless it is told not to; a writer would fail to open its own file."""
+    path = tmp_path / "a.ims"
+    with h5py.File(path, "w", libver="latest") as file:
+        for name, said in {"Image": {"X": "48", "Y": "32", "Z": "1"}, "Channel 0": {"Name": "dye"}}.items():
+            for key, value in said.items():
+                file.require_group(f"DataSetInfo/{name}").attrs[key] = np.array(list(value), "S1")
+        file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data"] = np.zeros((1, 32, 48), np.uint16)
+    assert pixels(seen(path)).size_x == 48
+    tree = ast.parse(
+        "".join(one.read_text() for one in (ROOT / "agent/formats").glob("*.py")).replace(
+            "from __future__ import annotations", ""
+        )
+    )
+    opened = [one for one in ast.walk(tree) if isinstance(one, ast.Call) and ast.unparse(one.func) == "h5py.File"]
+    assert opened
+    for one in opened:
+        assert {key.arg: ast.unparse(key.value) for key in one.keywords}.get("locking") == "False", ast.unparse(one)
