@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     first_state: State = field(default_factory=dict)
     plane_states: list[dict[str, str]] = field(default_factory=list)
+    numbers: list[array[int]] = field(default_factory=list)
+    """Of each image the number of the frame, in the order of arrival, that each of its planes is."""
 
 
 @dataclass(slots=True)

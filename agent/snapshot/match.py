@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.contract.record import Captured, Component
+from agent.snapshot import flat
 from agent.snapshot.channels import Run
 from agent.snapshot.filed import Filed, is_tiff
 from agent.snapshot.hardware import Mounted
@@ -83,6 +84,9 @@ def matched_images(run: Run, filed: Filed, *, hooked: bool) -> tuple[list[Image]
     """The images: sizes and addresses from the files, planes, names and channels from the run where it has them."""
     if not filed.images or not run.images:
         return (filed.images or run.images), []
+    if flat.is_row(run, filed.images):
+        restored, note = flat.restored(run, filed.images[0])
+        return restored, [note]
     pairs, notes = _pairs(run.images, filed.images)
     images = []
     for image in filed.images:

@@ -114,6 +114,7 @@ def _image(
     if len(first) < len(rows):
         reader.run.notes.append(f"{name}: {len(rows) - len(first)} frames repeat an index; the first is listed")
         rows = rows[np.sort(first)]
+    reader.run.numbers.append(array("q", rows.astype("=i8").tobytes()))
     height, width = frames.shape[:2] if len(frames.shape) >= 2 else _planned_shape(capture)
     samples = frames.shape[2] if len(frames.shape) > 2 else 1
     planes = _planes(table, rows, frames, capture.started_ns)
