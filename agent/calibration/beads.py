@@ -19,6 +19,7 @@ _GOOD_R2 = 0.8
 _OUTLIER = 3.5
 _ROUNDS = 60
 _SETTLED = 1e-6
+_HALVES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Bead:
     r2: float
     likeness: float
     """R2 after both bead and fit were smoothed by a pixel: a dim bead is as good as a bright one, only noisier."""
+    axial: float = np.nan
+    """Width above the middle over that below it, along z; NaN in a single plane or where it cannot be told."""
 
 
 @dataclass(slots=True)
@@ -179,7 +182,35 @@ def _fit(cut: _Cut) -> Bead | None:
     fwhm = np.array([depth, GAUSS / np.sqrt(p[4]), GAUSS / np.sqrt(p[5])])
     r2 = 1 - cost / spread if spread else 0.0
     likeness = r2 if r2 >= _GOOD_R2 else _likeness(target, target - _model(p, cut)[0])
-    return Bead(centre, fwhm, float(np.sqrt(eigen[1] / eigen[0])), float(p[0]), float(p[1]), r2, likeness)
+    axial = np.nan if flat else _axial(cut, p)
+    return Bead(centre, fwhm, float(np.sqrt(eigen[1] / eigen[0])), float(p[0]), float(p[1]), r2, likeness, axial)
+
+
+def _axial(cut: _Cut, p: Floats) -> float:
+    """Two half-Gaussians of the same height through the axial profile: upper over lower width.
+
+    The profile is the projection of each plane on the bead's lateral shape, which uses all of its light.
+    """
+    _, y, x = cut.grid
+    v, u = y - p[2], x - p[3]
+    lateral = np.exp(np.clip(-0.5 * (p[4] * v * v + p[5] * u * u) - p[6] * u * v, -60, 60))[0]
+    base = np.stack([lateral.ravel(), np.ones(lateral.size)], axis=1)
+    profile = np.linalg.lstsq(base, cut.values.reshape(len(cut.values), -1).T, rcond=None)[0][0]
+    z = cut.grid[0].ravel()
+    q = np.array([p[0], 0.0, p[7], p[8] ** -0.5, p[8] ** -0.5])  # height, ground, centre, width below and above
+    for _ in range(_HALVES):
+        w = z - q[2]
+        width = np.where(w < 0, q[3], q[4])
+        bell = np.exp(-0.5 * np.square(w / width))
+        pull = q[0] * bell * w / width**2
+        slopes = np.stack(
+            [bell, np.ones_like(z), pull, pull * w / width * (w < 0), pull * w / width * (w >= 0)], axis=1
+        )
+        step = np.linalg.lstsq(slopes, profile - q[0] * bell - q[1], rcond=None)[0]
+        q = q + step
+        if not np.all(q[3:] > 0.2):
+            return float("nan")
+    return float(q[4] / q[3])
 
 
 def _likeness(values: Floats, rest: Floats) -> float:

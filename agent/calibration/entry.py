@@ -38,6 +38,8 @@ _SAME_LIMIT = {
     "fwhm_ratio_y": "fwhm_ratio_xy",
     "x_repeatability_micron": "repeatability_micron",
     "y_repeatability_micron": "repeatability_micron",
+    "z_repeatability_micron": "repeatability_micron",
+    "z_drift_velocity_micron_per_minute": "drift_velocity_micron_per_minute",
 }
 
 
@@ -129,7 +131,8 @@ def judged(name: str, found: Measurement, policy: CalibrationSettings) -> Judged
     default = type(policy.limits).model_fields[key].default
     source = _DEFAULTS.get(key, "facility policy") if value == default else "facility policy"
     sense: Sense = "at least" if key in _AT_LEAST else "at most"
-    good = found.value >= value if sense == "at least" else found.value <= value
+    reached = abs(found.value) if key == "drift_velocity_micron_per_minute" else found.value
+    good = reached >= value if sense == "at least" else reached <= value
     limit = Limit(value=value, sense=sense, source=source)
     return Judged(**found.model_dump(), limit=limit, status="pass" if good else "fail")
 

@@ -110,6 +110,10 @@ def _coregistration(analysis: Analysis, axes: Axes) -> None:
 
 
 def _stage(analysis: Analysis, axes: Axes) -> None:
+    if "depth_um" in analysis.arrays:
+        axes.plot(analysis.arrays["times_s"], analysis.arrays["depth_um"], ".-", linewidth=0.5)
+        axes.set(xlabel="time (s)" if "hold" in (analysis.series or "") else "return", ylabel="z (um)")
+        return
     track = analysis.arrays["track_um"]
     axes.plot(track[:, 1], track[:, 0], ".-", linewidth=0.5)
     axes.plot(*track[0, ::-1], "go", label="first")

@@ -49,6 +49,11 @@ def psf(
             _summary(f"fwhm_pixel_{axis}", fwhm[:, number], "px", out)
             _summary(f"fwhm_micron_{axis}", fwhm[:, number] * voxel[number], "um", out)
     _summary("fwhm_lateral_asymmetry_ratio", np.array([bead.asymmetry for bead in found.beads]), None, out)
+    axial = np.array([bead.axial for bead in found.beads if np.isfinite(bead.axial)])
+    if len(axial) >= _LEAST:
+        _summary("fwhm_axial_asymmetry_ratio", axial, None, out)
+    elif not flat:
+        out.remark("axial asymmetry was not determined: too few planes around the beads")
     _against_theory(fwhm * voxel, optics, flat, (pixel_um or 0.0, z_step_um or 0.0), out)
     _counts(found, out)
     out.fit["fit_r2_median"] = float(np.median([bead.r2 for bead in found.beads]))

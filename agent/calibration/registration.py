@@ -94,7 +94,13 @@ def _refine(a: Floats, b: Floats) -> tuple[Floats, Floats, float]:
         shift = np.clip(shift + step, -2, 2)
         if np.abs(step).max() < 1e-5:
             break
-    return shift, _covariance(a, b, shift, template, normal), _correlation(moved, smooth_b, window)
+    # One image may be dimmer, as after bleaching; that is no noise.
+    dimmer = _spread(smooth_b, window) / max(_spread(moved, window), 1e-12)
+    return shift, _covariance(a * dimmer, b, shift, template, normal), _correlation(moved, smooth_b, window)
+
+
+def _spread(image: Floats, window: Floats) -> float:
+    return float(np.sqrt(np.average(np.square(image - np.average(image, weights=window)), weights=window)))
 
 
 def _slopes(image: Floats) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from agent.calibration.coregistration import coregistration
+from agent.calibration.depth import depth
 from agent.calibration.detector import detector
 from agent.calibration.field import field
 from agent.calibration.frames import Image
@@ -189,11 +190,26 @@ def _series(pictures: Sequence[Picture]) -> Image:
     return np.concatenate([_frames(p) if p.pixels.shape[1] == 1 else p.pixels[:, 0, 0] for p in pictures])
 
 
+def _stacks(pictures: Sequence[Picture]) -> Image | None:
+    """(T, Z, Y, X) of the first channel, where the images are stacks in depth."""
+    if any(picture.pixels.shape[2] < 3 for picture in pictures):
+        return None
+    if len({picture.pixels.shape[2:] for picture in pictures}) > 1:
+        raise Rejected("stacks of different sizes cannot be compared")
+    return np.concatenate([picture.pixels[:, 0] for picture in pictures])
+
+
 def _stage(pictures: Sequence[Picture], given: Given) -> Analysis:
-    frames = _series(pictures[:1] if len(pictures[0].pixels) > 1 else pictures)
-    pixel = given.pixel_um or pictures[0].pixel_um
     if given.series not in (None, "hold", "return"):
         raise Rejected(f"stage: series {given.series!r} is none of 'hold' and 'return'")
+    stacks = _stacks(pictures)
+    if stacks is not None:
+        first = pictures[0]
+        interval = tuple(given.interval_s * t for t in range(len(stacks))) if given.interval_s else first.times_s
+        pixel, step = given.pixel_um or first.pixel_um, given.z_step_um or first.z_step_um
+        return depth(stacks, pixel, step, (interval or None) if given.series == "hold" else None)
+    frames = _series(pictures[:1] if len(pictures[0].pixels) > 1 else pictures)
+    pixel = given.pixel_um or pictures[0].pixel_um
     if given.series == "return":
         return returns(frames, pixel)
     times = tuple(given.interval_s * t for t in range(len(frames))) if given.interval_s else pictures[0].times_s
