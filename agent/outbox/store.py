@@ -236,6 +236,15 @@ class Outbox(Releases):
                 self._run("put_fact", name=name, value=value)
             return str(known[0]) if known else value
 
+    def learn(self, name: str, value: str) -> bool:
+        """Remember a fact, whatever was known before; False when that was the same."""
+        with self._transaction():
+            known = self._run("fact", name=name).fetchone()
+            if known is not None and known[0] == value:
+                return False
+            self._run("put_fact", name=name, value=value)
+            return True
+
     # Journals
 
     def offsets(self) -> dict[str, int]:

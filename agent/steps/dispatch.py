@@ -6,6 +6,7 @@ gives way as soon as something more urgent is queued, and goes on where it stopp
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from agent.telemetry import announce
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+GUARANTEES = "guarantees"
+"""Fact in the outbox: what the target does not guarantee, as JSON."""
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class Dispatch:
     _looked: float = 0.0
     _under_way: Entry | None = field(default=None)
     _orphans_due: float = 0.0
+    _learnt: bool = False
 
     def step(self) -> bool:
         """Do what is most urgent of what is due. True when there was something."""
@@ -118,12 +122,27 @@ class Dispatch:
         ]
         self.station.outbox.verified(verified, events, now)
         self.station.wake()
+        self._learn_target()
         workspace.forget(self.station.workspace / verified.id)
         log.info(
             "verified at the facility: %s",
             entry.dataset,
             extra={"action": "verified", "acquisition": verified.id},
         )
+
+    def _learn_target(self) -> None:
+        """Once a run, from a target that works: what it does not guarantee, for the record and for those who ask."""
+        if self._learnt:
+            return
+        try:
+            doubts = self.target.doubts()
+        except ScopeAgentError:
+            return  # with the next dataset
+        self._learnt = True
+        said = {"target": self.target.name, "place": self.settings.place, "not_guaranteed": doubts}
+        if self.station.outbox.learn(GUARANTEES, json.dumps(said)):
+            for doubt in doubts:
+                log.warning("%s: %s", self.target.name, doubt, extra={"action": "target.doubt"})
 
     def _settle_again(self, acquisition: Acquisition, error: SourceChanged) -> None:
         """A file changed under the delivery: what is whole must be found out anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from agent.delivery.worker import Superseded, Worker
 from agent.errors import Rejected, Retryable
 from agent.outbox import FileState, NewFile, Outbox
 from agent.sources.identity import identity
-from agent.steps.dispatch import Dispatch
+from agent.steps.dispatch import GUARANTEES, Dispatch
 from agent.testing.clock import HeldClock
 from agent.testing.target import MemoryTarget
 from tests.unit.delivery.test_delivery import DATASET, facility, outbox, queued  # noqa: F401
@@ -173,3 +174,13 @@ def test_what_was_delivered_before_the_state_was_lost_is_known_again(
     assert [path.parent for path in manifests] == [facility.data / "datasets" / DATASET]
     lost.close()
     target.close()
+
+
+def test_what_the_target_does_not_guarantee_is_recorded(bench, outbox, tmp_path, caplog) -> None:  # noqa: F811
+    bench.target.doubts = lambda: ["it may lose everything"]
+    for number in (1, 2):
+        queue(outbox, tmp_path, number)
+    while bench.step():
+        pass
+    assert json.loads(outbox.fact(GUARANTEES, ""))["not_guaranteed"] == ["it may lose everything"]
+    assert caplog.text.count("it may lose everything") == 1
