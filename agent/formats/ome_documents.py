@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.formats import binary, tiff_layout
 from agent.formats.ome_tiff import OmeTiff, beside
 from agent.formats.port import Dataset, Verdict, Wholeness
+from agent.formats.safe_xml import opening
 
 
 def _opening(path: Path) -> str:
@@ -35,7 +36,8 @@ class OmeXml(OmeTiff):
     def matches(self, path: Path) -> bool:
         lower = path.name.lower()
         if not lower.endswith((".ome.xml", ".ome")):
-            return False
+            # Any other name will do for what is OME-XML from its first element on.
+            return lower.endswith(".xml") and opening(path, "OME") is not None
         start = _opening(path)
         return "<OME" in start or ":OME" in start or (not start.strip() and path.is_file())
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _TIFF_NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
-_DOCUMENTS = (".companion.ome", ".ome.xml", ".ome")
+_DOCUMENTS = (".companion.ome", ".xml", ".ome")
 """Names of OME-XML that stands beside its files or alone."""
 _TEXT_PIECE = 1 << 16
 _MAX_SET = 100_000

@@ -430,3 +430,16 @@ def test_no_reader_locks_a_file(tmp_path):
     assert opened
     for one in opened:
         assert {key.arg: ast.unparse(key.value) for key in one.keywords}.get("locking") == "False", ast.unparse(one)
+
+
+@pytest.mark.parametrize("name", ["a.xml", "A.XML", "a.ome.xml", "a.ome"])
+def test_ome_xml_under_any_name(corpus, tmp_path, name):
+    shutil.copyfile(corpus / "ome-xml/spec-instrument.ome.xml", tmp_path / name)
+    found = seen(tmp_path / name)
+    assert (found.format, found.verdict.state) == ("ome-xml", Wholeness.WHOLE)
+    assert found.metadata.ome.instruments
+    text = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(text[: len(text) // 2])
+    assert inspect(tmp_path / name).verdict.state is Wholeness.GROWING
+    (tmp_path / "other.xml").write_text("<Other>OME</Other>")
+    assert inspect(tmp_path / "other.xml").format == "unknown"
