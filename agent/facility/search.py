@@ -129,9 +129,9 @@ def _conditions(query: Query, holds: Holds) -> Iterator[sa.ColumnElement[bool]]:
     if query.qc:
         yield datasets.c.qc == query.qc
     if query.since_ns is not None:
-        yield datasets.c.started_ns >= query.since_ns
+        yield datasets.c.started_ns >= _within(query.since_ns)
     if query.until_ns is not None:
-        yield datasets.c.started_ns < query.until_ns
+        yield datasets.c.started_ns < _within(query.until_ns)
     if query.cursor:
         here = sa.tuple_(datasets.c.started_ns, datasets.c.dataset)
         yield here < sa.tuple_(*map(sa.literal, _position(query.cursor)))
@@ -151,6 +151,11 @@ def _strpos(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:
 
 _FASTEST: dict[str, Holds] = {"postgresql": _strpos}
 """PostgreSQL looks for a text twice as fast as for a pattern, SQLite the other way round."""
+
+
+def _within(ns: int) -> int:
+    """A time that a database can hold: years 1 and 9999 are asked for too."""
+    return max(1 - _INT64, min(_INT64 - 1, ns))
 
 
 def _plain(text: str) -> str:

@@ -26,6 +26,8 @@ class FacilityServer(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whose word counts about where a request comes from is a setting of ours.
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
             timeout_keep_alive=75,
         )
