@@ -9,7 +9,9 @@ from pathlib import Path
 
 from agent import __version__
 from agent.acquisition import Acquisition, FoundBy, State
+from agent.calibration import Registry
 from agent.clock import SystemClock
+from agent.config import load
 from agent.contract import layout, manifest
 from agent.contract.ids import uuid7
 from agent.contract.record import FileEntry
@@ -24,9 +26,9 @@ from agent.steps.enqueue import files_of
 from agent.steps.settle import source_files
 
 
-def annotate(path: Path, out: Path, profile: Path | None) -> Path:
+def annotate(path: Path, out: Path, profile: Path | None, config: Path | None = None) -> Path:
     """Write the dataset of `path` below `out`; returns its folder. The source is only read."""
-    acquisition, documents = described(path, profile)
+    acquisition, documents = described(path, profile, config)
     target = out / f"{acquisition.name}_{acquisition.id[-8:]}"
     if target.exists():
         raise Misconfigured(f"{target} exists already: choose another folder with --out")
@@ -37,16 +39,27 @@ def annotate(path: Path, out: Path, profile: Path | None) -> Path:
     return target
 
 
-def described(path: Path, profile: Path | None) -> tuple[Acquisition, Documents]:
-    """What the agent would say about the dataset of `path`; the source is only read."""
+def described(path: Path, profile: Path | None, config: Path | None = None) -> tuple[Acquisition, Documents]:
+    """What the agent would say about the dataset of `path`; the source is only read.
+
+    With a config: of its instrument, with its profile and what its calibrations said at the time.
+    """
     form = identify(path)
     dataset = form.dataset(path)
     if not dataset.files:
         raise Misconfigured(f"{path} holds no files")
     acquisition = _acquisition(dataset.main)
     acquisition = replace(acquisition, files=tuple(source_files(dataset)), format=form.name, missing=dataset.missing)
-    snapshot = take(acquisition, load_profile(profile), None, form.metadata(dataset))
-    return acquisition, build(Context("local", "local", __version__, "0" * 64), acquisition, snapshot)
+    context, results = Context("local", "local", __version__, "0" * 64), []
+    if config is not None:
+        settings = load(config)
+        context, profile = (
+            replace(context, site=settings.site, instrument=settings.instrument),
+            profile or settings.profile,
+        )
+        results = Registry.open(settings.state).in_force(acquisition.started_ns)
+    snapshot = take(acquisition, load_profile(profile), None, form.metadata(dataset), results)
+    return acquisition, build(context, acquisition, snapshot)
 
 
 def _acquisition(main: Path) -> Acquisition:

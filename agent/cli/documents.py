@@ -78,13 +78,17 @@ def annotate(
     path: Path,
     out: Annotated[Path, typer.Option("--out", help="Folder to write the dataset into.")],
     profile: Annotated[Path | None, typer.Option("--profile", help="Instrument profile (TOML).")] = None,
+    config: ConfigOption = None,
 ) -> None:
-    """The annotated dataset of a file or folder, without a server. The source is only read."""
+    """The annotated dataset of a file or folder, without a server. The source is only read.
+
+    With a config (-c) it is of that instrument, and its calibrations are attached.
+    """
     from agent.cli.annotating import annotate as write
 
     if not path.exists():
         raise Misconfigured(f"{path} does not exist")
-    typer.echo(write(path, out, profile))
+    typer.echo(write(path, out, profile, config))
 
 
 @app.command()

@@ -107,6 +107,21 @@ def test_mistakes_are_one_line(tmp_path: Path, config: Path) -> None:
         assert len(error.strip().splitlines()) == 1
 
 
+def test_annotate_attaches_the_calibrations_of_a_config(tmp_path: Path, config: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("seconds,power_mw\n" + "".join(f"{t},{2 + 0.01 * (t % 3)}\n" for t in range(60)))
+    run("calibrate", "power", log, "--record", "-c", config)
+    image = tmp_path / "cells.ome.tif"
+    tifffile.imwrite(image, np.arange(1024, dtype=np.uint16).reshape(32, 32), ome=True, metadata={"axes": "YX"})
+    with_it = Path(run("annotate", image, "--out", tmp_path / "a", "-c", config).stdout.strip())
+    record = json.loads((with_it / "acquisition.json").read_text())
+    assert (record["site"], record["instrument"]) == ("lab", "scope")
+    assert record["calibration"]["metrics"]["power_mean_mw"]["value"] == pytest.approx(2.01)
+    assert b"power_mean_mw" in (with_it / "metadata.companion.ome").read_bytes()
+    without = Path(run("annotate", image, "--out", tmp_path / "b").stdout.strip())
+    assert b'K="QualityControl">none<' in (without / "metadata.companion.ome").read_bytes()
+
+
 def test_a_session_marks_its_runs(tmp_path: Path, config: Path) -> None:
     from agent.sources.context import ContextLog
 
