@@ -22,8 +22,10 @@ from agent.outbox import Outbox
 from agent.sources.context import ContextLog
 from agent.steps.amend import Amend, recorded
 from agent.telemetry import announce
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Broker
+from tests.lab import Lab
 from tests.unit.outbox.test_outbox import acquisition
+from tests.unit.telemetry.test_publisher import subscribed
 
 S = 1_000_000_000
 NOON = 1_772_452_800 * S  # 2026-03-02T12:00:00Z
@@ -208,3 +210,21 @@ def test_a_mistake_is_one_line(desk: Desk, config: Path, arguments: list[str], s
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_running_daemon_publishes_an_amendment(nats: Broker, tmp_path: Path) -> None:
+    import numpy as np
+    import tifffile
+
+    lab = Lab(tmp_path, mqtt={"host": "127.0.0.1", "port": nats.port})
+    with lab.daemon(), subscribed(nats.port, "scope/v1/lab/scope/acquisition/#") as received:
+        tifffile.imwrite(lab.images / "cells.tif", np.zeros((8, 8), np.uint16))
+        (run,) = lab.described()
+        assert lab.record(run).session.user is None
+        began = run.started_ns - 60 * S
+        ContextLog(lab.state / "context").note_session(began, {"user": "ada"}, 0.8, noted_ns=time.time_ns())
+        event: dict[str, Any] = {}
+        while not event.get("type", "").endswith("amended.v1"):
+            event = json.loads(received.get(timeout=15)[1])
+    assert event["subject"] == run.id
+    assert said(AmendmentData.model_validate(event["data"])) == {"session.user": (None, "ada")}

@@ -73,6 +73,19 @@ def test_a_sensor_that_says_no_number_is_one_line_in_check(nats: Broker, tmp_pat
     assert [line["level"] for line in check(tmp_path, mqtt)] == ["ok", "ok", "ok"]
 
 
+def test_acquisitions_go_on_without_a_broker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import numpy as np
+    import tifffile
+
+    lab = Lab(tmp_path, mqtt={"host": "127.0.0.1", "port": free_port()})
+    with lab.daemon():
+        tifffile.imwrite(lab.images / "cells.tif", np.zeros((8, 8), np.uint16))
+        lab.described()
+        beat = lab.state / "heartbeat.json"
+        until(lambda: "Connection refused" in json.loads(beat.read_text())["broker"], 15)
+    assert len([r for r in caplog.records if "events are kept" in r.getMessage()]) == 1
+
+
 def statuses(port: int) -> dict[str, object]:
     with subscribed(port, "scope/v1/lab/scope/status") as received:
         return Envelope.model_validate_json(received.get(timeout=10)[1]).data

@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from agent.clock import SystemClock
 from agent.contract.event import Envelope, StatusData
 from agent.contract.topics import Topics
 from agent.errors import Unreachable
@@ -168,3 +169,42 @@ def test_probe_says_what_is_wrong_in_one_line(broker: Broker) -> None:
     probe(MqttSettings(host="127.0.0.1", port=broker.port))
     with pytest.raises(Unreachable, match="cannot be reached"):
         probe(MqttSettings(host="127.0.0.1", port=free_port()))
+
+
+def test_the_newest_number_is_told_and_kept(broker: Broker, outbox: Outbox) -> None:
+    outbox.announce([note(number) for number in range(1, 8)])
+
+    def told() -> dict[str, object]:
+        with subscribed(broker.port, TOPICS.sequence) as received:
+            topic, body, retained = received.get(timeout=10)
+        assert (topic, retained) == (TOPICS.sequence, True)
+        event = Envelope.model_validate_json(body)
+        assert (event.sequence, event.epoch) == (0, outbox.fact("epoch", "none"))
+        return event.data
+
+    with publishing(outbox, broker.port) as publisher:
+        until(lambda: not outbox.unpublished(0, 1))
+        until(lambda: told() == {"last": 7})
+        outbox.announce([note(8)])
+        publisher.wake()
+        until(lambda: told() == {"last": 8})
+
+
+def test_every_event_names_the_epoch_of_its_outbox(nats: Broker, outbox: Outbox, tmp_path: Path) -> None:
+    class Later:
+        def __getattr__(self, name: str) -> object:
+            return getattr(SystemClock(), name)
+
+        def now_ns(self) -> int:
+            return time.time_ns() + 60 * 10**9
+
+    outbox.announce([note(1)])
+    rebuilt = Outbox.open(tmp_path / "rebuilt.sqlite")
+    rebuilt.announce([note(2)])
+    settings, epochs = MqttSettings(host="127.0.0.1", port=nats.port), []
+    with subscribed(nats.port, TOPICS.lifecycle("started")) as received:
+        for publisher in (Publisher(settings, TOPICS, outbox), Publisher(settings, TOPICS, rebuilt, Later())):
+            with running_publisher(publisher):
+                epochs.append(Envelope.model_validate_json(received.get(timeout=10)[1]).epoch)
+    rebuilt.close()
+    assert epochs[0] < epochs[1]
