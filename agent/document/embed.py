@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
 from typing import Any
 
@@ -12,6 +13,7 @@ from agent.document.ome import Sheet, file_uuid
 from agent.document.planes_xml import beside
 from agent.snapshot import Snapshot
 
+_log = logging.getLogger(__name__)
 BUDGET = 64 << 20
 """Bytes of OME-XML that all TIFF files of an acquisition may get together."""
 OWN_KEY = "scope_agent"
@@ -41,6 +43,7 @@ def embedded(context: Context, acquisition: Acquisition, sheet: Sheet) -> dict[s
     elif planes + _own_size(sheet, homes) <= 4 * BUDGET and sheet.self_contained:
         only = dict(homes)
     else:
+        _log.info("%s: its OME-XML stays beside the data, %d copies of it are too much", acquisition.name, len(homes))
         return {}
     return {
         name: sheet.write(_uuid(acquisition, sheet, name), beside(name), only[name], own, name)

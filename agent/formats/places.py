@@ -14,6 +14,8 @@ from agent.formats.tiff_page import Head
 if TYPE_CHECKING:
     from ome_types.model import Pixels
 
+MAX_PLANES = 100_000
+"""Places that are listed; so many make 15 MB of OME-XML."""
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
@@ -34,6 +36,9 @@ def placed(said: Metadata, dataset: Dataset, places: Iterable[Place]) -> Metadat
     for one in places:
         if one.file in there and one.file.lower().endswith(_TIFF):
             by_plane[one.image, one.z, one.c, one.t] = one
+            if len(by_plane) > MAX_PLANES:
+                more = f"more than {MAX_PLANES} planes are too many to be addressed one by one"
+                return replace(said, notes=(*said.notes, more))
     images: dict[str, list[Place]] = {}
     for one in by_plane.values():
         images.setdefault(one.image, []).append(one)

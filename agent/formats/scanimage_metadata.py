@@ -194,8 +194,6 @@ def _place(number_: int, channels: int, slices: int, repeats: int) -> tuple[int,
 
 
 def _places(dataset: Dataset, counts: list[int], channels: int, slices: int, repeats: int) -> Iterator[Place]:
-    if sum(counts) > MAX_PLANES:
-        return
     number_ = 0
     for path, count in zip(dataset.files, counts, strict=True):
         for ifd in range(count):

@@ -265,9 +265,10 @@ def large(run: Recorded, count: int, positions: int) -> Recorded:
 
 def test_hundred_thousand_planes_in_time_and_memory(schema: etree.XMLSchema, tiff_run: Recorded) -> None:
     run = large(tiff_run, 100_000, 4)
-    began = time.perf_counter()
+    # Its own time: the machine may be busy with others. benchmarks/documents.py looks at the clock.
+    began = time.process_time()
     made = documents(run)
-    taken = time.perf_counter() - began
+    taken = time.process_time() - began
     assert made.ome_xml.count(b"<Plane ") == 100_000
     assert taken < 3.0
     assert errors(schema, made.ome_xml) == []
