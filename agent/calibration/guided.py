@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.calibration.result import SHORT_STEP_S
 from agent.errors import Misconfigured, Rejected
 
 if TYPE_CHECKING:
@@ -155,20 +156,24 @@ def acquire_power(
 ) -> Path:
     """Read a power meter's property into a CSV log: steady light for `seconds`, then each set point once.
 
-    `to_mw`: factor from the meter's unit to mW (watts: 1000). Rejected when the meter tells no number.
+    Readings more than five seconds apart are of the long series. `to_mw`: factor from the meter's unit to mW (watts:
+    1000). Rejected when the meter tells no number, Misconfigured when there is no such property.
     """
     rows: list[tuple[str, float, float, float]] = []
     began = time.monotonic()
 
     def read(series: str, point: float) -> None:
-        said = core.getProperty(*meter)
+        try:
+            said = core.getProperty(*meter)
+        except RuntimeError as error:
+            raise Misconfigured(f"the microscope has no power meter {meter[0]}.{meter[1]}: {error}") from error
         try:
             rows.append((series, time.monotonic() - began, point, float(said) * to_mw))
         except ValueError:
             raise Rejected(f"{meter[0]}.{meter[1]} is {said!r}, no power") from None
 
     for _ in range(max(1, round(seconds / step_s))):
-        read("short", 1.0)
+        read("short" if step_s <= SHORT_STEP_S else "long", 1.0)
         sleep(step_s)
     with _restored(core, [setting for _, setting in set_points]):
         for point, setting in set_points:

@@ -12,14 +12,13 @@ import numpy as np
 from scipy import stats
 
 from agent.calibration.frames import Floats
-from agent.calibration.result import Analysis, Findings
+from agent.calibration.result import SHORT_STEP_S, Analysis, Findings
 from agent.errors import Rejected
 
 SOURCES = (
     "stability: STAB = 100*(1-(Pmax-Pmin)/(Pmax+Pmin)), 5 min at 1 Hz and 2 h at 30 s (NBO-Q, ISO 21073 4.4)",
     "linearity: R2 and slope of power over set point, 10 points or more; names as in microscope-metrics",
 )
-_SHORT_STEP_S = 5.0
 _RUN = 30
 _LINEARITY = 10
 
@@ -136,7 +135,7 @@ def parts_of(times_s: Floats, set_points: Floats) -> tuple[str, ...]:
         for first, last in _runs(times_s, begin, end):
             if last - first >= _RUN:
                 step = float(np.median(np.diff(times_s[first:last])))
-                labels[first:last] = ["short" if step <= _SHORT_STEP_S else "long"] * (last - first)
+                labels[first:last] = ["short" if step <= SHORT_STEP_S else "long"] * (last - first)
     return tuple(labels)
 
 

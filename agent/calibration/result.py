@@ -13,6 +13,8 @@ from agent.errors import Rejected
 Kind = Literal["detector", "field", "psf", "coregistration", "stage", "power", "pixel-size"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Quality = Literal["good", "low"]
+SHORT_STEP_S = 5.0
+"""Power readings at most so far apart are of the short series, others of the long one."""
 
 
 class Frozen(BaseModel):

@@ -84,6 +84,11 @@ def calibrate(
     frames: Annotated[int, _option("Frames of each series.")] = 20,
     meter: Annotated[str | None, _option("Power meter: DEVICE.PROPERTY.")] = None,
     seconds: Annotated[float, _option("How long the power is read.")] = 300,
+    step: Annotated[float, _option("Seconds between readings of the power; above 5 it is the long series.")] = 1,
+    milliwatts: Annotated[float, _option("What one unit of the meter is in mW; default: it tells watts.")] = 1000,
+    set_point: Annotated[
+        list[str] | None, _option("For the linearity of the power: FRACTION:DEVICE.PROPERTY=VALUE, one a level.")
+    ] = None,
     out: Annotated[Path | None, _option("Where acquired images go; default: calibration-KIND-TIME here.")] = None,
 ) -> None:
     """Analyse the images of a calibration; with --record keep the result. Exit 65 when they cannot be one."""
@@ -155,6 +160,17 @@ def _settings(texts: list[str] | None) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
+def _set_points(texts: list[str] | None) -> list[tuple[float, tuple[str, str, str]]]:
+    found = []
+    for text in texts or ():
+        fraction, _, setting = text.partition(":")
+        try:
+            found.append((float(fraction), *_settings([setting])))
+        except ValueError:
+            raise Misconfigured(f"{text!r} is no set point: write FRACTION:DEVICE.PROPERTY=VALUE") from None
+    return found
+
+
 def _policy(config: Path | None) -> CalibrationSettings:
     from agent.calibration import CalibrationSettings
 
@@ -183,7 +199,16 @@ def _acquire(kind: str, given: Given, said: dict[str, Any]) -> Path:
     core = guided.load_core(said["mm_config"])
     typer.echo(f"acquiring into {out}", err=True)
     if kind == "power":
-        return guided.acquire_power(core, (device, prop), out, seconds=said["seconds"])
+        points = _set_points(said["set_point"])
+        return guided.acquire_power(
+            core,
+            (device, prop),
+            out,
+            seconds=said["seconds"],
+            step_s=said["step"],
+            set_points=points,
+            to_mw=said["milliwatts"],
+        )
     run = guided.DetectorRun(
         given.exposures_ms or (1, 2, 5, 10, 20, 50, 100),
         frames=said["frames"],

@@ -173,3 +173,34 @@ def test_a_power_meter_of_micro_manager_is_read(tmp_path: Path) -> None:
     assert found["short_term_power_stability_percent"].value == 100
     assert found["power_linearity_slope"].value == pytest.approx(100, rel=1e-3)
     assert core.getProperty("Camera", "TestProperty1") == "0.0500"
+
+
+def test_a_guided_run_reads_the_power_meter(tmp_path: Path, config: Path) -> None:
+    """An analogue output of the demo microscope stands for the meter: what is set is what it tells, in volts."""
+    pytest.importorskip("mm_test_adapters")
+    microscope = tmp_path / "meter.cfg"
+    lines = [
+        "Property,Core,Initialize,0", "Device,DHub,DemoCamera,DHub", "Device,Meter,DemoCamera,D-DA",
+        "Parent,Meter,DHub", "Property,Core,Initialize,1", "Property,Meter,Voltage,4",
+    ]  # fmt: skip
+    microscope.write_text("\n".join(lines) + "\n")
+    points = [part for n in range(1, 11) for part in ("--set-point", f"{n / 10}:Meter.Voltage={n / 2}")]
+    options: list[object] = ["--mm-config", microscope, "--meter", "Meter.Real Voltage"]
+    options += ["--milliwatts", "2", "--seconds", "0.4", "--step", "0.01"]
+    out = tmp_path / "power.csv"
+    (one,) = said("calibrate", "power", "--acquire", *options, *points, "--out", out, "--record", "-c", config)
+    assert one["metrics"]["power_linearity_slope"]["value"] == pytest.approx(10, rel=1e-3)
+    assert one["metrics"]["power_linearity_coefficient_of_determination"]["value"] == pytest.approx(1)
+    assert one["metrics"]["short_term_power_stability_percent"]["value"] == 100
+    assert (one["metrics"]["power_median_mw"]["value"], one["quality"]) == (8, "low")
+    (listed,) = said("calibrations", "list", "-c", config)
+    assert [file["name"] for file in listed["inputs"]] == ["power.csv"]
+    assert len(out.read_text().splitlines()) == 1 + 40 + 10
+    cases = [
+        ((*options[:2], "--meter", "Meter.Watts"), "no power meter Meter.Watts"),
+        (options[:2], "which power meter"),
+        ((*options, "--set-point", "half:Meter.Voltage=1"), "is no set point"),
+    ]
+    for wrong, text in cases:
+        error = run("calibrate", "power", "--acquire", "--out", tmp_path / "x.csv", *wrong, code=2).stderr
+        assert text in error
