@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.formats import binary, many
 from agent.formats.guarded import guarded
+from agent.formats.members import plain
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.safe_xml import opening, stream
@@ -150,4 +151,4 @@ def attributes(element: _Element) -> dict[str, str]:
 def plain_name(record: Any) -> str:
     """The file of a record; nothing for a name that leaves the folder."""
     name = (record.text or "").strip()
-    return name if name and Path(name).name == name and "\\" not in name and ":" not in name else ""
+    return name if plain(name) else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.formats import binary, many, ome_build
 from agent.formats.guarded import attempt, guarded
+from agent.formats.members import plain
 from agent.formats.parts import Parts, date, number, plane, positive
 from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
@@ -78,7 +79,7 @@ def _named(text: _Element) -> list[tuple[int, int, str]]:
     for one in text.iter("{*}TiffData"):
         uuid = child(one, "UUID")
         name = uuid.get("FileName", "") if uuid is not None else ""
-        if name and Path(name).name == name and "\\" not in name:
+        if plain(name):
             found.append((int(one.get("FirstC", "0")), int(one.get("FirstZ", "0")), name))
     return found
 

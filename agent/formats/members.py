@@ -9,9 +9,10 @@ _MAX_BYTES = 255
 def plain(name: str) -> bool:
     """True for a name that a file beside it can have."""
     forbidden = "/\\:" + "".join(map(chr, range(32)))
-    return (
-        name not in ("", ".", "..")
-        and not any(letter in forbidden for letter in name)
-        and len(name.encode("utf-8", errors="replace")) <= _MAX_BYTES
-        and all(not 0xD800 <= ord(letter) < 0xE000 for letter in name)
-    )
+    return name not in ("", ".", "..") and not any(letter in forbidden for letter in name) and possible(name)
+
+
+def possible(name: str) -> bool:
+    """False for what the system answers with an error when it is asked whether there is such a file."""
+    sound = all(ord(letter) < 0xD800 or ord(letter) >= 0xE000 for letter in name) and "\0" not in name
+    return sound and len(name.encode()) <= _MAX_BYTES

@@ -11,6 +11,7 @@ from agent.formats import binary, micromanager_text, ome_build, ome_xml, tiff_la
 from agent.formats import micromanager_tags as tags
 from agent.formats.guarded import attempt
 from agent.formats.jsonable import jsonable
+from agent.formats.members import plain
 from agent.formats.parts import Parts, given
 from agent.formats.places import name_in, placed
 from agent.formats.port import Dataset, Metadata, Place, Verdict
@@ -105,18 +106,14 @@ def _planes(text: dict[str, Any]) -> Iterator[_Plane]:
         if key.startswith("FrameKey-"):
             where = [int(one) for one in re.findall(r"\d+", key)[:3]]
             name = tags.value(found, "FileName")
-            if len(where) == 3 and isinstance(name, str) and _plain(name):
+            if len(where) == 3 and isinstance(name, str) and plain(name):
                 yield _Plane(name, where[0], where[1], where[2], found)
         elif key.startswith("Coords-"):
             name = key.removeprefix("Coords-").rpartition("/")[2]
             more = text.get("Metadata-" + key.removeprefix("Coords-"))
             where = [found.get(axis, 0) for axis in ("time", "channel", "z")]
-            if _plain(name) and all(isinstance(one, int) for one in where):
+            if plain(name) and all(isinstance(one, int) for one in where):
                 yield _Plane(name, where[0], where[1], where[2], more if isinstance(more, dict) else {})
-
-
-def _plain(name: str) -> bool:
-    return bool(name) and Path(name).name == name and ":" not in name and "\\" not in name
 
 
 def metadata(dataset: Dataset) -> Metadata:

@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.formats import binary, tiff_layout
 from agent.formats.guarded import guarded
+from agent.formats.members import plain
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 
 INDEX, FULL, REDUCED = "NDTiff.index", "Full resolution", "Downsampled_x"
@@ -64,7 +65,7 @@ class NdTiff:
             files.add(index)
             for name in _names(index):
                 stack = place / name
-                if stack.is_file():
+                if plain(name) and stack.is_file():
                     files.add(stack)
                 else:
                     missing.append(stack.relative_to(root).as_posix())

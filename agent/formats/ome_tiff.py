@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from agent.formats import ome_xml, tiff_layout
+from agent.formats.members import possible
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.sources.spelling import shown
 
@@ -54,8 +55,8 @@ def beside(folder: Path, name: str) -> Path | None:
     """The file that a document names, never one outside its own folder; writers store absolute paths too."""
     pure = PureWindowsPath(name) if "\\" in name or PureWindowsPath(name).drive else PurePosixPath(name)
     if pure.is_absolute() or pure.drive:
-        return folder / pure.name
-    if ".." in pure.parts or not pure.parts:
+        return folder / pure.name if possible(pure.name) else None
+    if ".." in pure.parts or not pure.parts or not all(possible(part) for part in pure.parts):
         return None
     return folder.joinpath(*pure.parts)
 

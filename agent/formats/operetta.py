@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.formats import binary, many, ome_build, ome_xml
 from agent.formats.guarded import attempt, guarded
+from agent.formats.members import plain
 from agent.formats.ome_xml import UnreadableError, local
 from agent.formats.parts import Parts, choice, date, given, number, plane, positive
 from agent.formats.places import name_in, placed
@@ -58,6 +59,8 @@ class Operetta:
         listed, error = _listed(dataset.main)
         if error:
             return binary.growing(error)
+        if not listed:
+            return binary.unknown(f"{dataset.main.name} lists no images")
         bad = [name for name, state in listed if state not in ("Ok", "OK", "")]
         late = many.missing_verdict(dataset.missing, len(dataset.files)) or many.worst(many.tiffs(dataset.files))
         if late is None and bad:
@@ -89,7 +92,7 @@ def _listed(index: Path) -> tuple[list[tuple[str, str]], str]:
     try:
         for image in stream(index, "Image"):
             name = child_text(image, "URL") or ""
-            if name and Path(name).name == name and "\\" not in name and ":" not in name:
+            if plain(name):
                 found.append((name, child_text(image, "State") or ""))
     except UnreadableError as error:
         return found, str(error)

@@ -1,5 +1,6 @@
 """Truncated, flipped, empty, misnamed and hostile files: a verdict, never an exception, never a hang."""
 
+import json
 import random
 import struct
 import time
@@ -207,3 +208,45 @@ def test_zarr_folders_with_nonsense(tmp_path):
     for text in nonsense:
         (top / "zarr.json").write_bytes(text)
         assert verdict(top).exit_code in (3, 5), text
+
+
+LONG_NAME = "z" * 300 + ".tif"
+"""No file system has names of more than 255 bytes: asking for one is an error, not a no."""
+
+
+def documents(folder):
+    """Files of each kind that names others."""
+    ome = (
+        f'{_OME}<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" '
+        f'SizeZ="1" SizeC="1" SizeT="1"><Channel ID="Channel:0:0"/><TiffData><UUID FileName="{LONG_NAME}">'
+        "urn:uuid:00000000-0000-0000-0000-000000000000</UUID></TiffData></Pixels></Image></OME>"
+    )
+    yield folder / "a.companion.ome", ome
+    yield folder / "b.ome.xml", f'{_OME}<BinaryOnly MetadataFile="{LONG_NAME}" UUID="urn:uuid:0"/></OME>'
+    yield (
+        folder / "Index.idx.xml",
+        f"<EvaluationInputData><Images><Image><URL>{LONG_NAME}</URL></Image></Images></EvaluationInputData>",
+    )
+    yield folder / "run.xml", f'<PVScan><Sequence><Frame><File filename="{LONG_NAME}"/></Frame></Sequence></PVScan>'
+    yield folder / "mm/metadata.txt", json.dumps({"Summary": {}, "FrameKey-0-0-0": {"FileName": LONG_NAME}})
+    yield folder / "mm2/metadata.txt", json.dumps({"Summary": {}, f"Coords-{LONG_NAME}": {"time": 0}})
+    yield (
+        folder / "cv/MeasurementData.mlf",
+        f'<MeasurementData><MeasurementRecord Type="IMG">{LONG_NAME}</MeasurementRecord></MeasurementData>',
+    )
+    matrix = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2008-09"><Image><Pixels><TiffData>'
+        f'<UUID FileName="{LONG_NAME}"/></TiffData></Pixels></Image></OME>'
+    )
+    yield folder / "field--X00--Y00/metadata/image--L00--S00--U00--V00--J20--E00--O00--X00--Y00--T00.ome.xml", matrix
+    yield folder / "n.mdoc", f"ImageFile = {LONG_NAME}\n[ZValue = 0]\n"
+    waves = f'"DoWave", TRUE\n"NWavelengths", 1\n"WaveInFileName", TRUE\n"WaveName1", "{LONG_NAME}"\n'
+    yield folder / "w.nd", f'"NDInfoFile", Version 1.0\n{waves}"EndFile"\n'
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    for path, text in documents(tmp_path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        found = verdict(path)
+        assert all(file.is_file() and tmp_path in file.parents for file in found.dataset.files), path
