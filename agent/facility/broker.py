@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+import ssl
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from agent.errors import Misconfigured
 from agent.facility.gaps import Gaps
 from agent.facility.live import Mirror
 from agent.facility.settings import Settings
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _AMENDED = "/acquisition/amended"
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"broker_ca_file {ca_file} cannot be used: {error}") from error
 
 
 class Subscriber:
@@ -42,8 +52,8 @@ class Subscriber:
         if settings.broker_user:
             password = settings.broker_password.get_secret_value() if settings.broker_password else None
             self._client.username_pw_set(settings.broker_user, password)
-        if settings.broker_tls:
-            self._client.tls_set()
+        if settings.broker_tls or settings.broker_ca_file:
+            self._client.tls_set_context(_tls(settings.broker_ca_file))
         self._client.reconnect_delay_set(1, 15)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

@@ -61,6 +61,8 @@ class Settings(_Base):
     broker_user: str | None = None
     broker_password: SecretStr | None = None
     broker_tls: bool = False
+    broker_ca_file: Path | None = None
+    """Certificates (PEM) to trust, where the broker's is of the facility's own authority; naming one turns TLS on."""
     prefix: str = PREFIX
 
     max_file_bytes: int = Field(default=16 * 1024 * GIB, gt=0)

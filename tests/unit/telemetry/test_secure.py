@@ -150,3 +150,21 @@ def test_files_that_cannot_be_used(secure: Secure) -> None:
         probe(secure.settings("widefield-1", password_file=secure.folder / "none"))
     with pytest.raises(Misconfigured, match="certificates cannot be used"):
         probe(secure.settings("widefield-1", certificate_file=secure.folder / "acl"))
+
+
+def test_the_facility_listens_over_tls_with_its_own_authority(secure: Secure, outbox: Outbox, tmp_path: Path) -> None:
+    from agent.facility.broker import Subscriber
+    from agent.facility.live import Mirror
+    from agent.facility.settings import Settings
+
+    known = {"broker_host": "127.0.0.1", "broker_port": secure.password_port, "broker_user": "facility"}
+    known |= {"data_dir": tmp_path, "broker_password": "secret-facility"}
+    with pytest.raises(Misconfigured, match=r"broker_ca_file .* cannot be used"):
+        Subscriber(Settings(**known, broker_ca_file=tmp_path / "none.pem"), Mirror("scope/v1"))
+    mirror = Mirror("scope/v1")
+    subscriber = Subscriber(Settings(**known, broker_ca_file=secure.folder / "ca.pem"), mirror)
+    subscriber.start()
+    until(lambda: mirror.connected)
+    assert published(secure.settings("widefield-1"), outbox, None) is None
+    until(lambda: "imaging-facility/widefield-1" in mirror.all())
+    subscriber.stop()
