@@ -20,6 +20,9 @@ SOURCES = (
 )
 _LINEAR = 0.7
 _HOT = 6.0
+# Noise that hardly any camera has in the dark; where its step is coarse, rounding may be all of it.
+_LOUD_ELECTRONS = 12.0
+_LOUD_ADU2 = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ def _read_noise(
         )
     relative = np.hypot(0.5 * errors[0] / noise, errors[1]) if noise > 0 else 0.0
     rms = float(np.sqrt(noise)) * gain
+    if rms > _LOUD_ELECTRONS and noise > _LOUD_ADU2:
+        out.doubt(f"dark frames as noisy as {rms**2:.0f} electrons of light make: are they dark?")
     out.add("read_noise_rms_electrons", rms, "e-", float(1.96 * rms * relative) if plain.resolved else None)
     # The median of few squared deviations lies below their mean.
     median = float(np.median(variance)) / (stats.chi2.ppf(0.5, frames - 1) / (frames - 1))

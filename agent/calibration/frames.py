@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 
 _DEPTHS = (8, 10, 11, 12, 14, 16)
 _PILED = 10
+_BRIGHT = 200
+"""ADU; below, a few values hold all pixels and pile up by themselves."""
+_NEAR = 5
 
 
 def check_stack(what: str, stack: Image, axes: str, least: int) -> Image:
@@ -40,14 +43,22 @@ def check_stack(what: str, stack: Image, axes: str, least: int) -> Image:
 
 
 def saturation_level(stacks: Sequence[Image], full_scale: float | None = None) -> float | None:
-    """Value at which pixels saturate: as given, or where many pile up at the end of a bit depth; None: nowhere."""
+    """Value at which pixels saturate: as given, or the largest one where many pixels pile up; None: nowhere."""
     top = max(float(stack.max()) for stack in stacks)
     if full_scale is not None:
         return full_scale if top >= full_scale else None
-    if top not in [2.0**bits - 1 for bits in _DEPTHS]:
-        return None
     piled = sum(int(np.count_nonzero(stack == top)) for stack in stacks)
-    return top if piled >= _PILED else None
+    if piled < _PILED:
+        return None
+    if top in [2.0**bits - 1 for bits in _DEPTHS]:
+        return top
+    # A full well below the end of the scale: light thins out towards its largest value, a clipped one does not.
+    reached = [stack[(stack < top) & (stack >= 0.98 * top)] for stack in stacks]
+    below = np.concatenate([values.ravel() for values in reached])
+    if top < _BRIGHT or not below.size:
+        return None
+    near = int(np.unique(below, return_counts=True)[1][-_NEAR:].max())
+    return top if piled > 4 * near else None
 
 
 def range_of(stacks: Sequence[Image], full_scale: float | None = None) -> float:

@@ -32,8 +32,13 @@ class Trend(Frozen):
     points: list[Point]
 
 
-def trends(entries: Iterable[Entry], kind: str | None = None, metric: str | None = None) -> list[Trend]:
-    """Of all entries but the corrected ones; without `metric` those that have a limit, or any where none has."""
+def trends(
+    entries: Iterable[Entry], kind: str | None = None, metric: str | None = None, every_metric: bool = False
+) -> list[Trend]:
+    """Of all entries but the corrected ones; without `metric` those that have a limit, or any where none has.
+
+    `every_metric`: those without a limit too.
+    """
     every = list(entries)
     corrected = {entry.corrects for entry in every if entry.corrects}
     kept = [entry for entry in every if entry.id not in corrected and kind in (None, entry.kind)]
@@ -45,6 +50,8 @@ def trends(entries: Iterable[Entry], kind: str | None = None, metric: str | None
     ]
     if metric is not None:
         return [trend for trend in found if trend.metric == metric]
+    if every_metric:
+        return found
     return [trend for trend in found if trend.limit is not None] or found
 
 

@@ -165,7 +165,7 @@ def _set_points(texts: list[str] | None) -> list[tuple[float, tuple[str, str, st
     for text in texts or ():
         fraction, _, setting = text.partition(":")
         try:
-            found.append((float(fraction), *_settings([setting])))
+            found.append((float(fraction), _settings([setting])[0]))
         except ValueError:
             raise Misconfigured(f"{text!r} is no set point: write FRACTION:DEVICE.PROPERTY=VALUE") from None
     return found

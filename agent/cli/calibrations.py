@@ -89,18 +89,21 @@ def trend(
     as_json: JsonOption = False,
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     metric: Annotated[str | None, typer.Option(help="This metric; default: those that have a limit.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every metric; --json tells all in any case.")] = False,
     figure: Annotated[Path | None, typer.Option(help="Draw it into this file (png, svg, pdf).")] = None,
 ) -> None:
     """Each metric over time, with its limit."""
     from agent.calibration.trend import trends
 
-    found = trends(_open(config)[0].entries(), kind, metric)
+    entries = _open(config)[0].entries()
+    found = trends(entries, kind, metric, every)
     if figure is not None:
         from agent.calibration.figures import draw_trends
 
         draw_trends(found, figure)
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json", exclude_none=True) for one in found]))
+        told = trends(entries, kind, metric, every_metric=True)
+        typer.echo(json.dumps([one.model_dump(mode="json", exclude_none=True) for one in told]))
         return
     for one in found:
         limit = f"  ({one.sense} {one.limit:g})" if one.limit is not None else ""

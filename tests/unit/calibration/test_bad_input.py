@@ -124,6 +124,27 @@ def test_beads() -> None:
     assert "only 9 usable beads" in found.reasons[0]
 
 
+def test_a_full_well_below_the_end_of_the_scale_is_seen() -> None:
+    with says("at least 3 .*saturated"):
+        psf(np.minimum(BEADS, 1500).astype(np.uint16), 0.1, 0.2)
+    y, x = np.mgrid[-1:1:200j, -1:1:200j]
+    light = truth.camera(RNG, 4000 * np.exp(-(x**2 + y**2)), 0.5, 100, 2.0)
+    assert field(light, 100).quality == "good"
+    with says("saturated at 7000"):
+        field(np.minimum(light, 7000), 100)
+    bright = shot(30000)
+    found = detector(DARK, [*FLATS, np.minimum(bright, int(bright.mean()))])
+    assert found.metrics["saturation_adu"].value == int(bright.mean())
+    assert found.metrics["gain_electrons_per_adu"].value == pytest.approx(0.5, rel=0.05)
+
+
+def test_even_light_in_the_dark_is_seen_by_its_noise() -> None:
+    found = detector(shot(400, 20), FLATS[2:])
+    assert found.quality == "low"
+    assert any("are they dark?" in reason for reason in found.reasons)
+    assert detector(DARK, FLATS).quality == "good"
+
+
 def test_rejected_beads_are_counted_by_reason() -> None:
     places = np.array(
         [(7, 40, 40), (7, 46, 40), (7, 40, 120), (7, 80, 80), (7, 120, 40), (7, 120, 120), (7, 3, 80), (0.2, 80, 130)]

@@ -80,6 +80,8 @@ def test_a_result_is_recorded_listed_corrected_and_exchanged(tmp_path: Path, con
     trends = said("calibrations", "trend", "-c", config, "--metric", "offset_adu", "--figure", tmp_path / "t.svg")
     assert trends[0]["points"][0]["value"] == pytest.approx(100, abs=0.1)
     assert (tmp_path / "t.svg").exists()
+    told = {one["metric"]: one["points"][0]["value"] for one in said("calibrations", "trend", "-c", config)}
+    assert told == {name: found["value"] for name, found in listed["metrics"].items()}, "every metric for a dashboard"
     run("calibrations", "export", tmp_path / "all.json", "-c", config)
     run("calibrations", "withdraw", one["recorded"], "--reason", "lamp was on", "-c", config)
     assert said("calibrations", "list", "-c", config) == []

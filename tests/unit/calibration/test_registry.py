@@ -206,6 +206,7 @@ def test_trends_and_their_figure(tmp_path: Path) -> None:
     assert [[point.value for point in one.points] for one in found] == [pytest.approx([1.1, 1.2, 1.3])]
     assert (found[0].limit, found[0].sense) == (1.5, "at most")
     assert [one.metric for one in trends(entries, metric="other")] == ["other"]
+    assert {one.metric for one in trends(entries, every_metric=True)} == {"fwhm_ratio_xy", "other"}
     assert draw_trends(found, tmp_path / "trend.png").stat().st_size > 5000
 
 
