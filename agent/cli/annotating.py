@@ -21,8 +21,10 @@ from agent.errors import Misconfigured
 from agent.formats import identify
 from agent.outbox import FileRow, FileState, NewFile
 from agent.snapshot import load_profile, take
+from agent.sources.spelling import shown
 from agent.steps import workspace
 from agent.steps.enqueue import files_of
+from agent.steps.legible import metadata_of
 from agent.steps.settle import source_files
 
 
@@ -58,20 +60,20 @@ def described(path: Path, profile: Path | None, config: Path | None = None) -> t
             profile or settings.profile,
         )
         results = Registry.open(settings.state).in_force(acquisition.started_ns)
-    snapshot = take(acquisition, load_profile(profile), None, form.metadata(dataset), results)
+    snapshot = take(acquisition, load_profile(profile), None, metadata_of(form, dataset), results)
     return acquisition, build(context, acquisition, snapshot)
 
 
 def _acquisition(main: Path) -> Acquisition:
     now = SystemClock().now_ns()
     # The same file gives the same id and so the same documents, whenever it is annotated.
-    seed = hashlib.sha256(str(main.absolute()).encode()).digest()[:10]
+    seed = hashlib.sha256(str(main.absolute()).encode("utf-8", "surrogatepass")).digest()[:10]
     began = min(main.stat().st_mtime_ns, now)
     return Acquisition(
         id=str(uuid7(began, seed)),
         origin=f"watch:{main}",
         found_by=FoundBy.WATCH,
-        name=main.name.partition(".")[0],
+        name=shown(main.name.partition(".")[0]),
         state=State.COMPLETE,
         started_ns=began,
         finished_ns=began,

@@ -16,11 +16,10 @@ from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
 from agent.sources.identity import identity
 from agent.sources.journal import read_run
-from agent.sources.spelling import shown
 from agent.steps import workspace
 from agent.steps.around import surrounded
 from agent.steps.calibrate import announce_alerts
-from agent.steps.legible import legible
+from agent.steps.legible import metadata_of
 from agent.steps.station import Station
 
 log = logging.getLogger(__name__)
@@ -75,5 +74,4 @@ def _metadata(acquisition: Acquisition) -> Metadata | None:
         return None
     main = Path(acquisition.main)
     form = identify(main)
-    said = form.metadata(form.dataset(main))
-    return said if shown(acquisition.main) == acquisition.main else legible(said)
+    return metadata_of(form, form.dataset(main))

@@ -13,6 +13,7 @@ from agent.sources.longpaths import reaching
 from agent.sources.quiet import Quiet
 from agent.sources.writers import is_open_for_writing
 
+CHANGING = "its files are still changing"
 _BRIEF_S = 0.3
 """A file that the format calls whole must rest so long before its writer is asked for: the probe can disturb."""
 
@@ -59,7 +60,7 @@ def _examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames:
     for file in dataset.files:
         quiet.note(str(file), identity(file), now)
     if not _settled(dataset, quiet, now, _BRIEF_S):
-        return Finding(dataset, "its files are still changing")
+        return Finding(dataset, CHANGING)
     if dataset.missing:
         return Finding(dataset, f"{len(dataset.missing)} announced files are missing: {', '.join(dataset.missing[:3])}")
     writers = [is_open_for_writing(file) for file in dataset.files]

@@ -7,14 +7,21 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from agent.formats.port import Metadata
+from agent.formats.port import Dataset, Format, Metadata
 from agent.sources.spelling import shown
 
 T = TypeVar("T")
 
 
-def legible(said: Metadata) -> Metadata:
-    """The same, each half character spelled out. Only for files whose names have some: it looks at every value."""
+def metadata_of(form: Format, dataset: Dataset) -> Metadata:
+    """What the format says of the dataset, as text that can be written down."""
+    said = form.metadata(dataset)
+    main = str(dataset.main)
+    return said if shown(main) == main else _legible(said)
+
+
+def _legible(said: Metadata) -> Metadata:
+    """Each half character spelled out. Only for files whose names have some: it looks at every value."""
     return replace(
         said,
         ome=_clean(said.ome),

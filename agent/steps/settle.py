@@ -13,7 +13,7 @@ from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
 from agent.sources.spelling import apart
 from agent.steps.enqueue import data_files
-from agent.steps.examine import Finding, datasets_at, examine
+from agent.steps.examine import CHANGING, Finding, datasets_at, examine
 from agent.steps.station import Station
 
 log = logging.getLogger(__name__)
@@ -61,10 +61,18 @@ class Settle:
         # Nothing writes any more and the count is wrong: more patience changes nothing, rest is enough.
         dead = acquisition.reason is FinishReason.ABORTED or all(finding.hopeless for finding in waiting)
         if waiting and not (rested if dead else not patient):
+            self._remember(acquisition, findings)
             return False
         del self._since[acquisition.id]
         self._complete(acquisition, findings)
         return True
+
+    def _remember(self, acquisition: Acquisition, findings: list[Finding]) -> None:
+        """What a run's files are, once they rest: they are known again when somebody renames them before the end."""
+        if acquisition.files or not findings or any(finding.reason == CHANGING for finding in findings):
+            return
+        files = tuple(file for finding in findings for file in source_files(finding.dataset))
+        self.station.save(replace(acquisition, main=str(findings[0].dataset.main), files=files))
 
     def _findings(self, acquisition: Acquisition, now: float) -> list[Finding]:
         settings = self.station.settle

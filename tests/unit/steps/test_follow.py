@@ -14,7 +14,7 @@ from agent.errors import Unreachable
 from agent.outbox import Release
 from agent.sources.identity import Identity, identity
 from tests.unit.steps.rig import Rig, spread, thor_set
-from tests.unit.steps.test_steps import image
+from tests.unit.steps.test_steps import finished, image, started
 
 
 @pytest.fixture
@@ -392,3 +392,49 @@ def test_a_file_that_cannot_even_be_identified_waits(rigs: list[Rig], monkeypatc
     assert candidates.identify is real
     rigs[0].turn(40)
     assert [run.state for run in rigs[0].all()] == [State.VERIFIED]
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_run_of_the_hook_whose_files_are_renamed_before_they_are_whole_is_followed(rigs: list[Rig], what) -> None:
+    rig = rigs[0]
+    (rig.watched / "run").mkdir()
+    path = image(rig.watched / "run" / "a.tif", planes=2)
+    rig.pipeline.listen.sources = [rig.source, rig.folder_source]
+    rig.source.events += [started((str(path),), 3), finished(3)]
+    rig.turn(1.5)
+    assert [run.state for run in rig.all()] == [State.SETTLING]
+    if what == "file":
+        now = path.rename(path.with_name("b.tif"))
+    else:
+        now = path.parent.rename(rig.watched / "renamed") / "a.tif"
+    rig.turn(80)
+    (run,) = rig.all()
+    assert (run.state, run.origin) == (State.VERIFIED, "hook:j:1")
+    assert run.files[0].path == str(now)
+    assert any("renamed or moved" in note for note in run.notes)
+
+
+def test_many_files_at_once_do_not_hold_up_the_thread_that_hears_the_hook(rigs: list[Rig], monkeypatch) -> None:
+    from agent.steps import candidates
+
+    rig = rigs[0]
+    for number in range(40):
+        (rig.watched / f"{number}.raw").write_bytes(b"%d" % number)
+    asked: list[Path] = []
+    real = candidates.identify
+
+    def slow(path: Path) -> object:
+        asked.append(path)
+        rig.clock.pass_(0.05)
+        return real(path)
+
+    monkeypatch.setattr(candidates, "identify", slow)
+    most = 0
+    for _ in range(400):
+        before = len(asked)
+        rig.pipeline.candidates.step()
+        most = max(most, len(asked) - before)
+        rig.pipeline.listen.step()
+        rig.clock.pass_(0.1)
+    assert 1 < most <= 10
+    assert len(rig.all()) == 40

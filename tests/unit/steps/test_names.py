@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from agent.acquisition import State
 from agent.contract.record import Record
 from agent.logs import JsonLine
 from agent.sources.spelling import original
+from tests.conftest import ROOT
 from tests.unit.steps.rig import Rig, thor_set
 from tests.unit.steps.test_steps import image
 
@@ -107,3 +109,15 @@ def test_the_companion_names_the_files_as_they_were_delivered(rig: Rig) -> None:
     (files,) = rig.target.committed.values()
     assert "data/a%3Ab 50% %3Cc%3E.tif" in files
     assert b"a%3Ab 50% %3Cc%3E.tif" in files["metadata.companion.ome"]
+
+
+def test_the_commands_take_such_a_name(tmp_path: Path) -> None:
+    path = named(tmp_path, b"caf\xe9.ome.tif")
+    tifffile.imwrite(path, np.zeros((2, 8, 8), np.uint16), ome=True)
+    for arguments in (["inspect", "--format", "table"], ["inspect", "--format", "json"], ["annotate", "--out", "out"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", arguments[0], str(path), *arguments[1:]],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+    assert (next((tmp_path / "out").iterdir()) / "data" / "caf%E9.ome.tif").exists()
