@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import zlib
@@ -14,7 +15,7 @@ from agent.clock import Clock, SystemClock
 from agent.contract.layout import MANIFEST, check_member
 from agent.contract.manifest import parse, render
 from agent.contract.upload import CommitAnswer
-from agent.errors import NoSpace, Rejected
+from agent.errors import Misconfigured, NoSpace, Rejected
 from agent.facility.comparing import EMPTY_SHA256, compare
 from agent.facility.durable import disk_full_told, sha256_of, write_atomic
 from agent.facility.incoming import FolderReception, Incoming
@@ -23,6 +24,8 @@ from agent.facility.refusal import Conflict, Refusal, Unknown
 from agent.facility.settings import Settings
 from agent.facility.staging import Staging, walk
 from agent.facility.storage import Reception, Upload
+
+log = logging.getLogger(__name__)
 
 _DAY_NS = 86_400 * 10**9
 _BLOCK = 1 << 20
@@ -55,13 +58,12 @@ class FolderStorage:
     lends_in_place = True
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        data = settings.private
+        data, self._shows_only = _private(settings)
         self._clock = clock or SystemClock()
         self._age_ns = int(settings.expire_days * _DAY_NS)
         self._reserve = settings.min_free_bytes
         self._datasets = settings.datasets
         self._notes = data / ".notes"
-        self._datasets.mkdir(parents=True, exist_ok=True)
         self._incoming = Incoming(data / ".incoming")
         self._staging = Staging(data / ".staging")
         # A fixed set, so that locks of old datasets need no bookkeeping; two datasets may share one.
@@ -72,6 +74,10 @@ class FolderStorage:
                 self._tidy(dataset)
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
+        if self._shows_only:
+            raise Refusal(
+                "nothing can be written into this store: ask who keeps it", HTTPStatus.FORBIDDEN
+            )
         self._refuse_committed(dataset)
         if self.free_bytes() - length < self._reserve:
             raise NoSpace("the facility's disk is full: free space there, the agent keeps the data")
@@ -212,3 +218,16 @@ class FolderStorage:
 
     def _lock(self, dataset: str) -> threading.Lock:
         return self._locks[zlib.crc32(dataset.encode()) % len(self._locks)]
+
+
+def _private(settings: Settings) -> tuple[Path, bool]:
+    """The folder beside the datasets; of an archive that cannot be written, one in the data folder, and True."""
+    try:
+        settings.datasets.mkdir(parents=True, exist_ok=True)
+        settings.private.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not settings.datasets.is_dir():
+            raise Misconfigured(f"{settings.datasets} cannot be used: {error.strerror or error}") from error
+        log.warning("%s cannot be written: it is shown, and nothing is received", settings.datasets)
+        return settings.data_dir, True
+    return settings.private, False

@@ -247,3 +247,26 @@ def test_a_store_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
     with running(tmp_path / "data", store="s3://acq/x", **settings) as facility:
         assert facility.agent().create("data/a", 10).status_code == 503
         assert get(facility, "/health").status_code == 200
+
+
+def test_an_archive_that_cannot_be_written_is_shown_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "archive"
+    with running(tmp_path / "first", store=str(root)) as facility:
+        facility.agent().deliver(files())
+    shutil.rmtree(root / ".facility")
+    mkdir = Path.mkdir
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        # Root may write everywhere: what everybody else would be told.
+        if self == root / ".facility":
+            raise PermissionError(13, "Permission denied", str(self))
+        mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with running(tmp_path / "second", store=str(root)) as facility:
+        wait_for(lambda: len(acquisitions(facility)) == 1, "the dataset")
+        assert get(facility, f"/files/{DATASET}/methods.txt").status_code == 200
+        assert facility.agent().create("data/x", 1, DATASET.replace("cells", "new")).status_code == 403
+    assert not (root / ".facility").exists()
