@@ -3,8 +3,10 @@
 SCOPE_AGENT_BIOFORMATS_JAR names its package; without it only the failures are tested.
 """
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from agent.formats import configure
 from agent.formats.bioformats import BioFormats
 from agent.formats.inspection import inspect
 from agent.formats.settings import FormatSettings
+from tests.conftest import ROOT
 
 JAR = os.environ.get("SCOPE_AGENT_BIOFORMATS_JAR", "")
 real = pytest.mark.skipif(
@@ -121,3 +124,16 @@ def test_what_is_not_installed_is_named(pgm, tmp_path):
     (tmp_path / "a.jar").touch()
     no_java = FormatSettings(bioformats=tmp_path / "a.jar", java=str(tmp_path / "no-java"))
     assert "no-java does not start" in BioFormats(no_java).metadata(pgm).errors[0]
+
+
+@real
+def test_inspect_asks_it_when_its_config_says_so(pgm, tmp_path):
+    config = tmp_path / "config.toml"
+    delivery = '[delivery]\nurl = "http://127.0.0.1:1"\n'
+    config.write_text(f"site = 'a'\ninstrument = 'b'\nstate = 's'\n{delivery}[formats]\nbioformats = '{JAR}'\n")
+    command = [sys.executable, "-m", "agent", "inspect", str(pgm), "--format", "json"]
+    said = subprocess.run([*command, "-c", str(config)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 4, said.stderr
+    assert json.loads(said.stdout)["ome"]["images"][0]["pixels"]["size_x"] == 3
+    alone = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (alone.returncode, json.loads(alone.stdout)["ome"]) == (4, None)
