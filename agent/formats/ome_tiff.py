@@ -24,6 +24,8 @@ _DOCUMENTS = (".companion.ome", ".xml", ".ome")
 """Names of OME-XML that stands beside its files or alone."""
 _TEXT_PIECE = 1 << 16
 _MAX_SET = 100_000
+_MAX_NAME = 1000
+"""Letters of a name with its folders; systems end between 1,024 and 32,767 for the whole path."""
 
 
 @contextmanager
@@ -54,6 +56,8 @@ def _is_ome_text(head: str) -> bool:
 def beside(folder: Path, name: str) -> Path | None:
     """The file that a document names, never one outside its own folder; writers store absolute paths too."""
     pure = PureWindowsPath(name) if "\\" in name or PureWindowsPath(name).drive else PurePosixPath(name)
+    if len(name) > _MAX_NAME:
+        return None
     if pure.is_absolute() or pure.drive:
         return folder / pure.name if possible(pure.name) else None
     if ".." in pure.parts or not pure.parts or not all(possible(part) for part in pure.parts):

@@ -222,6 +222,7 @@ def documents(folder):
         "urn:uuid:00000000-0000-0000-0000-000000000000</UUID></TiffData></Pixels></Image></OME>"
     )
     yield folder / "a.companion.ome", ome
+    yield folder / "deep.companion.ome", ome.replace(LONG_NAME, "deep/" * 2000 + "a.tif")
     yield folder / "b.ome.xml", f'{_OME}<BinaryOnly MetadataFile="{LONG_NAME}" UUID="urn:uuid:0"/></OME>'
     yield (
         folder / "Index.idx.xml",
