@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.formats import ome_xml, tiff_layout
 from agent.formats.members import possible
+from agent.formats.ome_rows import OmeRows
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.sources.spelling import shown
 
@@ -167,9 +168,13 @@ class OmeTiff:
                 software["TIFF Software"] = written_by
         try:
             with _xml(dataset.main) as chunks:
-                root, count = ome_xml.document(chunks)
+                rows = OmeRows()
+                root, count = ome_xml.document(chunks, seen=rows)
             if creator := root.get("Creator"):
                 software["OME Creator"] = creator
+            if count > ome_xml.MAX_PLANES and rows.known():
+                places = tuple(rows.places(dataset, beside))
+                return Metadata(ome_xml.to_ome(root), software, places=places, planes=rows.planes)
             if count > ome_xml.MAX_PLANES:
                 notes = (f"{count} plane entries stay in the files, they are too many to be repeated here",)
             else:

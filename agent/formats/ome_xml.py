@@ -5,7 +5,7 @@ Entities and document types are refused; nothing is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,10 +125,12 @@ def _drop_before(element: _Element) -> None:
         parent.remove(before)
 
 
-def document(chunks: Iterable[bytes], max_planes: int = MAX_PLANES) -> tuple[_Element, int]:
+def document(
+    chunks: Iterable[bytes], max_planes: int = MAX_PLANES, seen: Callable[[_Element], None] | None = None
+) -> tuple[_Element, int]:
     """The document and how many Plane and TiffData elements it had; above `max_planes` they are left out.
 
-    Raises UnreadableError.
+    `seen` is given each of them once it is complete. Raises UnreadableError.
     """
     count = 0
     root: _Element | None = None
@@ -137,6 +139,8 @@ def document(chunks: Iterable[bytes], max_planes: int = MAX_PLANES) -> tuple[_El
             root = element
         elif event == "end":
             count += local(element) != "BinData"
+            if seen is not None:
+                seen(element)
             if count > max_planes or local(element) == "BinData":
                 _drop_before(element)
     if root is None or local(root) != "OME":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -60,6 +62,27 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneColumns:
+    """Attributes of OME Plane elements, one entry a plane in each column; NaN where a plane does not have it."""
+
+    values: dict[str, array[float]]
+    units: dict[str, str] = field(default_factory=dict)
+    """Of each column that has one, as OME writes it; empty where the planes leave it to OME's default."""
+
+    def append(self, said: Mapping[str, str]) -> bool:
+        """Add a plane; False when it has another unit than those before, or what is no number."""
+        for name, column in self.values.items():
+            try:
+                column.append(float(said.get(name, "nan")))
+            except ValueError:
+                return False
+            unit = said.get(f"{name}Unit", "")
+            if name in said and self.units.setdefault(name, unit) != unit:
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What the files say. `ome` is None when the format says nothing that OME has a place for."""
 
@@ -75,6 +98,8 @@ class Metadata:
     """Small files that may be delivered with our part in them, by dataset-relative name (root JSON of OME-Zarr)."""
     places: tuple[Place, ...] = ()
     """Where the planes lie, for sets of TIFF files whose `ome` has no TiffData of its own."""
+    planes: dict[str, PlaneColumns] = field(default_factory=dict)
+    """The planes by id of their image, where they are too many for `ome`."""
 
 
 class Format(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import posixpath
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ome_types import OME
     from ome_types import model as ome
 
-    from agent.formats.port import Place
+    from agent.formats.port import Place, PlaneColumns
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MICRONS = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
@@ -51,10 +51,16 @@ class Filed:
     """The first image's date, as the file writes it."""
 
 
-def read_files(said: OME | None, names: tuple[str, ...], places: Sequence[Place] = ()) -> Filed:
+def read_files(
+    said: OME | None,
+    names: tuple[str, ...],
+    places: Sequence[Place] = (),
+    columns: Mapping[str, PlaneColumns] | None = None,
+) -> Filed:
     """The content of `said`; `names` are the dataset-relative names of the files, to name them the same way.
 
-    `places` say where planes lie in the files that `said` does not address itself.
+    `places` say where planes lie in the files that `said` does not address itself, `columns` are the planes
+    that are too many for `said`, by image.
     """
     filed = Filed()
     if said is None or not said.images:
@@ -69,6 +75,9 @@ def read_files(said: OME | None, names: tuple[str, ...], places: Sequence[Place]
     _instrument(root, filed)
     for number_, (element, image) in enumerate(zip(root.findall("{*}Image"), said.images, strict=True)):
         made = _image(element, image, names, filed, keeps_planes=kept[number_][1])
+        if (listed := (columns or {}).get(image.id)) is not None:
+            planes = _of_columns(listed)
+            made = replace(made, planes=planes, size=(*made.size[:4], max(made.size[4], max(planes.the_t) + 1)))
         filed.images.append(made if made.blocks else replace(made, blocks=tuple(addressed.get(image.id, ()))))
     _context(root, filed)
     return filed
@@ -244,6 +253,29 @@ def _planes(pixels: ome.Pixels) -> Planes:
         floats(lambda p: p.position_z, scale),
         "µm" if unit in _MICRONS else unit,
     )
+
+
+def _of_columns(said: PlaneColumns) -> Planes:
+    """As _planes, from columns."""
+
+    def ints(name: str) -> array[int]:
+        return array("q", [0 if math.isnan(value) else int(value) for value in said.values[name]])
+
+    def floats(name: str, factor: float | None) -> array[float]:
+        return array("d", [math.nan if factor is None else value * factor for value in said.values[name]])
+
+    def seconds(name: str) -> array[float]:
+        return floats(name, _SECONDS.get(said.units.get(name) or "s"))
+
+    units = {
+        said.units.get(f"Position{axis}") or "reference frame" for axis in "XYZ" if f"Position{axis}" in said.units
+    }
+    unit = units.pop() if len(units) == 1 else "reference frame"
+    x, y, z = (floats(f"Position{axis}", _MICRONS.get(unit, 1.0)) for axis in "XYZ")
+    return Planes(
+        ints("TheZ"), ints("TheC"), ints("TheT"), seconds("DeltaT"), seconds("ExposureTime"), x, y, z,
+        "µm" if unit in _MICRONS else unit,
+    )  # fmt: skip
 
 
 def _seconds(value: float | None, unit: Any) -> float | None:

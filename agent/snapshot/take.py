@@ -64,7 +64,9 @@ def take(
     devices = read_devices(capture)
     found = mounted(profile, devices, conflicts)
     run = read_run(capture, profile, devices, found) if capture else Run()
-    filed = read_files(in_run_order(said.ome, run), tuple(file.name for file in acquisition.files), said.places)
+    filed = read_files(
+        in_run_order(said.ome, run), tuple(file.name for file in acquisition.files), said.places, said.planes
+    )
     parts = _Parts(acquisition, profile, capture, said, devices, filed, run, conflicts)
     found = _installed(found, run.in_use)
     components, renamed = matched_components(found, filed, conflicts)

@@ -322,3 +322,31 @@ def test_planes_of_a_canceled_run_keep_their_place(tmp_path: Path) -> None:
     assert all(block.uuid for block in ome_types.from_xml(made.ome_xml).images[0].pixels.tiff_data_blocks)
     with tifffile.TiffFile(copy) as tiff:
         assert tiff.series[0].asarray()[:, :, :, 0, 0].ravel().tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0]
+
+
+def test_thousands_of_planes_are_carried_over_without_an_object_each(tmp_path: Path) -> None:
+    """A file that nobody hooked: its planes and their addresses are the document's."""
+    from tests.unit.document.test_corpus_round_trip import delivered, described, lost, said
+
+    path, count = tmp_path / "many.ome.tif", 2400
+    data = np.arange(count * 12, dtype=np.uint16).reshape(count // 3, 3, 3, 4)
+    columns = {
+        "DeltaT": [10.0 * n for n in range(count)],
+        "DeltaTUnit": ["ms"] * count,
+        "ExposureTime": [0.005] * count,
+        "PositionX": [0.5 * n for n in range(count)],
+        "PositionXUnit": ["µm"] * count,
+    }
+    options = {"photometric": "minisblack", "metadata": {"axes": "TZYX", "Plane": columns}}
+    tifffile.imwrite(path, data, ome=True, **options)
+    (dataset,) = registry.datasets_in(path)
+    acquisition, metadata, made = described(dataset)
+    assert metadata.ome.images[0].pixels.planes == []
+    ((_, copy, annotated),) = delivered(acquisition, made, tmp_path / "out")
+    assert annotated
+    before, after = ome_types.from_tiff(path), ome_types.from_tiff(copy)
+    assert lost(said(before), said(after)) == []
+    assert len(after.images[0].pixels.planes) == count
+    assert after.images[0].pixels.planes[7].delta_t == pytest.approx(0.07)
+    assert len(ome_types.from_xml(made.ome_xml).images[0].pixels.planes) == count
+    np.testing.assert_array_equal(tifffile.imread(copy), data)
