@@ -53,9 +53,8 @@ def config_path(path: Path | None) -> Path:
     return path
 
 
-def main() -> NoReturn:
-    """Run a command; a failure becomes one line on standard error and an exit code."""
-    # Commands register themselves with `app`; each imports what is heavy only when it runs.
+def load_commands() -> None:
+    """Commands register themselves with `app`; each imports what is heavy only when it runs."""
     from agent.cli import (  # noqa: F401
         acquisitions,
         amending,
@@ -73,6 +72,10 @@ def main() -> NoReturn:
         session,
     )
 
+
+def main() -> NoReturn:
+    """Run a command; a failure becomes one line on standard error and an exit code."""
+    load_commands()
     for stream in (sys.stdout, sys.stderr):
         # A Windows console that cannot show a letter must not end the program.
         if hasattr(stream, "reconfigure"):
