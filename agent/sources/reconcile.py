@@ -21,7 +21,7 @@ _MOST_FOLDERS = 50_000
 """Beyond it every walk is a whole one: the times of the folders must fit into memory."""
 _UNSURE_NS = 3_000_000_000
 """A folder that changed so recently may change again without another time (FAT keeps 2 s)."""
-_LIGHT, _POLLED = 100, 10
+_LIGHT, _POLLED = 400, 10
 """Whole walks take at most one part in so many of the time; more where walking is all there is."""
 _CHUNK = 100
 _NEVER = -1
