@@ -35,18 +35,7 @@ class EmdVelox:
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Frames of all images; None without h5py."""
-        if self.is_whole(dataset).state is not Wholeness.WHOLE:
-            return None
-        counted: list[int] = []
-
-        def count() -> Metadata:
-            import h5py
-
-            with h5py.File(dataset.main, "r", locking=False) as file:
-                counted.extend(int(data.shape[2]) for _, data, _ in _images(file))
-            return Metadata()
-
-        return sum(counted) if not guarded(dataset.main, count).errors else None
+        return hdf5_layout.counted(dataset.main, lambda file: sum(int(data.shape[2]) for _, data, _ in _images(file)))
 
     def metadata(self, dataset: Dataset) -> Metadata:
         verdict = hdf5_layout.verdict(dataset.main)

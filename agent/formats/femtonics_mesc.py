@@ -35,18 +35,11 @@ class FemtonicsMesc:
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Planes of all channels of all units; None without h5py."""
-        if self.is_whole(dataset).state is not Wholeness.WHOLE:
-            return None
-        counted: list[int] = []
 
-        def count() -> Metadata:
-            import h5py
+        def count(file: Any) -> int:
+            return sum(int(data.shape[0]) for _, unit in _units(file) for data in _channels(unit))
 
-            with h5py.File(dataset.main, "r", locking=False) as file:
-                counted.extend(int(data.shape[0]) for _, unit in _units(file) for data in _channels(unit))
-            return Metadata()
-
-        return sum(counted) if not guarded(dataset.main, count).errors else None
+        return hdf5_layout.counted(dataset.main, count)
 
     def metadata(self, dataset: Dataset) -> Metadata:
         verdict = hdf5_layout.verdict(dataset.main)

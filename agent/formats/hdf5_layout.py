@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from agent.formats import binary
+from agent.formats.guarded import attempt
 from agent.formats.port import Verdict, Wholeness
 from agent.formats.tiff_layout import TroubleError
 
@@ -57,3 +60,17 @@ def _superblock(file: binary.Binary) -> Verdict:
     if file.size > end:
         return binary.unknown(f"{file.size - end} bytes follow behind the end that the HDF5 header announces")
     return binary.whole("the file ends where its HDF5 header says")
+
+
+def counted(path: Path, count: Callable[[Any], int]) -> int | None:
+    """What `count` finds in the open file; None where it is not whole, without h5py, and where it cannot be read."""
+    if verdict(path).state is not Wholeness.WHOLE:
+        return None
+
+    def read() -> int:
+        import h5py
+
+        with h5py.File(path, "r", locking=False) as file:
+            return count(file)
+
+    return attempt(path, read)[0]
