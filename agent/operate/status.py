@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.acquisition import State
 from agent.config import Config
+from agent.errors import Retryable
 from agent.lock import is_held
 from agent.outbox import Entry, Outbox
 
@@ -33,7 +34,11 @@ def status_of(config: Config) -> dict[str, Any]:
     path = config.state / "outbox.sqlite"
     if not path.exists():
         return said
-    with contextlib.closing(Outbox.view(path)) as outbox:
+    try:
+        viewed = Outbox.view(path)
+    except Retryable:  # made or upgraded this moment: there is nothing to say of it yet
+        return said
+    with contextlib.closing(viewed) as outbox:
         said["acquisitions"] = {state.value: n for state, n in outbox.counts().items()}
         said["bytes_left"] = outbox.bytes_left()
         newest = outbox.newest(_NEWEST)

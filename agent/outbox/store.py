@@ -13,11 +13,11 @@ from typing import Any
 
 from agent.acquisition import Acquisition, State
 from agent.clock import Clock
-from agent.errors import Damaged
+from agent.errors import Damaged, Retryable
 from agent.outbox import recovery
 from agent.outbox.check import problems
 from agent.outbox.codec import decode, encode, read
-from agent.outbox.migrate import upgrade
+from agent.outbox.migrate import migrations, upgrade, version
 from agent.outbox.releases import Releases
 from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
 from agent.outbox.session import UNREADABLE, readable, translated
@@ -47,13 +47,20 @@ class Outbox(Releases):
 
     @classmethod
     def view(cls, path: Path) -> Outbox:
-        """Open an existing database for reading only, for those who look on while the daemon writes."""
+        """Open an existing database for reading only, for those who look on while the daemon writes.
+
+        Retryable while the daemon still makes or upgrades it.
+        """
         try:
             address = f"{path.absolute().as_uri()}?mode=ro"
             connection = sqlite3.connect(address, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA query_only = ON")
+            current = version(connection) == migrations()[-1][0]
         except sqlite3.DatabaseError as error:
             raise translated(error, path) from error
+        if not current:
+            connection.close()
+            raise Retryable(f"the outbox {path} is not one of this version yet: a daemon of this version makes it so")
         return cls(connection, path)
 
     @classmethod

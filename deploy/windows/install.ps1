@@ -56,7 +56,8 @@ function Find-Python([string]$Version) {
 if (-not (Test-Administrator)) { Stop-WithMessage 'run this as administrator' }
 $about = Get-Content -Raw -Encoding UTF8 (Join-Path $bundle 'BUNDLE.json') | ConvertFrom-Json
 $interpreter = Find-Python $about.python
-$version = & $interpreter -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+# Windows PowerShell 5.1 loses double quotes in arguments of programs: there are none.
+$version = & $interpreter -c 'import sys; print(*sys.version_info[:2], sep=chr(46))'
 if ("$version".Trim() -ne $about.python) { Stop-WithMessage "this bundle is for Python $($about.python), $interpreter is $version" }
 if ($interpreter -like "$env:SystemDrive\Users\*") {
     Stop-WithMessage "$interpreter belongs to one user, the service cannot start it: install Python for all users"
@@ -88,10 +89,10 @@ $arguments = @('service', 'install', '-c', $configFile)
 if ($Account) { $arguments += @('--account', $Account) }
 if ($PasswordFile) { $arguments += @('--password-file', $PasswordFile) }
 $failed = Invoke-Program $program $arguments
-$command = (Get-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\ScopeAgent' -ErrorAction SilentlyContinue).ImagePath
 if ($failed -ne 0) {
-    # The service command points to the version before, if there was one.
-    if (-not "$command".Contains($environment)) {
+    # The command of the service is that of the version before, if there was one.
+    $service = Get-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\ScopeAgent' -ErrorAction SilentlyContinue
+    if (-not ($service -and $service.ImagePath.Contains($environment))) {
         Remove-Item -Recurse -Force -Path $environment -ErrorAction SilentlyContinue
     }
     Stop-WithMessage 'the new version is not installed'

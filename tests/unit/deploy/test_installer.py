@@ -66,6 +66,16 @@ def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> N
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
+def test_what_windows_powershell_does_to_arguments(name: str) -> None:
+    """5.1 drops double quotes inside of arguments; in strict mode a property of nothing is an error."""
+    for line in script(name).splitlines():
+        if code := re.search(r" -c '([^']*)'", line):
+            assert '"' not in code[1], line
+            compile(code[1], name, "exec")
+        assert not re.search(r"\(Get-\w+ .*\)\.\w", line), line
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_every_command_of_ours_that_they_run_exists(name: str) -> None:
     """The arguments in the script are options of the command."""
     text = script(name)

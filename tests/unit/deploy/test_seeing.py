@@ -88,6 +88,12 @@ def test_looking_on_changes_nothing(tmp_path: Path) -> None:
     assert status_of(lab.config)["running"] is False
 
 
+def test_an_outbox_that_is_made_this_moment_is_no_error(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    (lab.state / "outbox.sqlite").touch()
+    assert status_of(lab.config)["acquisitions"] == {}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a pseudo terminal")
 def test_on_a_terminal_it_is_live_until_ctrl_c(tmp_path: Path) -> None:
     import pty
