@@ -64,19 +64,18 @@ def surfaces(light: Floats) -> list[Surface]:
     x, y, values, variances, size = _blocks(light)
     first = _fitted("log", x, y, values, variances, _DEGREES[1])
     values = values / _blur(first, x, y, size, light.shape)
-    found: list[Surface] = []
-    finer: dict[Link, Surface] = {}
-    for link in _LINKS:
-        best = _fitted(link, x, y, values, variances, _DEGREES[0])
-        for degree in _DEGREES[1:]:
-            finer[link] = _fitted(link, x, y, values, variances, degree)
-            if finer[link].aic(len(values)) >= best.aic(len(values)):
-                break
-            best = finer[link]
-        found.append(best)
-    found.sort(key=lambda surface: surface.aic(len(values)))
-    limit = found[0].aic(len(values)) + _AS_GOOD
-    return [*(surface for surface in found if surface.aic(len(values)) <= limit), finer[found[0].link]]
+    count = len(values)
+    coarse = {link: [_fitted(link, x, y, values, variances, degree) for degree in _DEGREES[:2]] for link in _LINKS}
+    found = sorted((min(pair, key=lambda one: one.aic(count)) for pair in coarse.values()), key=lambda s: s.aic(count))
+    # Only the kind that fits best is worth more terms.
+    best, finer = found[0], coarse[found[0].link][1]
+    for degree in _DEGREES[2:]:
+        if finer is not best:
+            break
+        finer = _fitted(best.link, x, y, values, variances, degree)
+        best = min(best, finer, key=lambda one: one.aic(count))
+    rivals = [one for one in found if one.link != best.link and one.aic(count) <= best.aic(count) + _AS_GOOD]
+    return [best, *rivals, finer]
 
 
 def unit(pixel: Floats, size: int) -> Floats:
@@ -130,7 +129,7 @@ def _fitted(link: Link, x: Floats, y: Floats, values: Floats, variances: Floats,
         normal = (slope.T * trust) @ slope
         step = np.linalg.solve(normal, slope.T @ (trust * residual))
         coefficients = coefficients + step
-        if np.abs(step).max() < 1e-7:
+        if np.abs(step).max() < 1e-6:
             break
     freedom = max(len(values) - len(powers), 1)
     chi2 = max(float(np.sum(trust * np.square(residual))) / freedom, 1e-12)

@@ -19,6 +19,8 @@ from agent.calibration.field import field
 from agent.calibration.optics import Optics, reference_distance_um
 from agent.calibration.power import power, read_log
 from agent.calibration.psf import psf
+from agent.calibration.registration import shift_between
+from agent.calibration.run import Given, analyse_files
 from agent.calibration.stage import hold, returns
 from tests.conftest import ROOT
 
@@ -121,6 +123,34 @@ def test_stage(synthetic: Path, known: dict) -> None:
     all_x = np.std(np.array(known["stage"]["shifts_px_xy"]) * 0.1, axis=0, ddof=1)
     assert found["x_repeatability_micron"].value == pytest.approx(all_x[0], abs=0.002)
     assert found["y_repeatability_micron"].value == pytest.approx(all_x[1], abs=0.002)
+
+
+def test_each_shift_of_the_stage(synthetic: Path, known: dict) -> None:
+    frames = tifffile.imread(synthetic / "stage_repeat.tif")
+    for frame, (x, y) in zip(frames[1:], known["stage"]["shifts_px_xy"][1:], strict=True):
+        found = shift_between(frames[0], frame)
+        assert (found.x, found.y) == (pytest.approx(x, abs=0.03), pytest.approx(y, abs=0.03))
+
+
+def test_every_file_of_the_synthetic_data_as_a_user_names_it(synthetic: Path, known: dict) -> None:
+    """Through the reading of files: axes, channels and voxel size come from the file where it says them."""
+    (one,) = analyse_files("detector", [synthetic / "dark_stack.tif", synthetic / "ptc_pairs.tif"])
+    assert one.analysis.metrics["gain_electrons_per_adu"].value == pytest.approx(0.46, rel=0.01)
+    (one,) = analyse_files("field", [synthetic / "flatfield.tif"], Given(offset_adu=100))
+    assert one.analysis.metrics["uniformity_percent"].value == pytest.approx(64.4, rel=0.002)
+    beads = known["beads"]
+    two = analyse_files("psf", [synthetic / "beads_zcyx.ome.tif"])
+    assert [outcome.channels for outcome in two] == [("488",), ("561",)]
+    for outcome, lateral in zip(two, beads["fwhm_xy_um"], strict=True):
+        assert outcome.analysis.metrics["fwhm_micron_y_mean"].value == pytest.approx(lateral, rel=0.005)
+    (pair,) = analyse_files("coregistration", [synthetic / "beads_zcyx.ome.tif"])
+    apart = float(np.hypot.reduce(beads["shift_ch1_minus_ch0_um"]))
+    assert pair.analysis.metrics["distance_micron"].value == pytest.approx(apart, abs=0.002)
+    (one,) = analyse_files("stage", [synthetic / "stage_repeat.tif"], Given(series="return", pixel_um=0.1))
+    assert one.analysis.metrics["x_repeatability_micron"].value == pytest.approx(0.13, abs=0.01)
+    (one,) = analyse_files("power", [synthetic / "power_log.csv"])
+    stability = one.analysis.metrics["short_term_power_stability_percent"].value
+    assert stability == pytest.approx(known["power"]["short_term_stability_percent"], abs=0.001)
 
 
 def test_settling_is_when_every_further_step_is_small() -> None:
