@@ -34,7 +34,7 @@ def field(image: Image, offset_adu: float | None = None, full_scale: float | Non
     if offset_adu is None:
         out.doubt("the camera's offset is not known and counts as light: calibrate the detector, or give the offset")
     light = frames.mean(axis=0, dtype=np.float64) - (offset_adu or 0.0)
-    if np.median(light) <= 0:
+    if np.median(light[::4, ::4]) <= 0:
         raise Rejected(f"field: the image is not brighter than the offset of {offset_adu} ADU")
     profile, *rivals = surfaces(light)
     if profile.r2 < 0.5:
@@ -64,8 +64,8 @@ def _evenness(profile: Surface, rivals: list[Surface], light: Floats, out: Findi
 
 def _ratio(profile: Surface, low: Floats, high: Floats) -> tuple[float, float]:
     """Intensity at one place over that at another, and its standard error."""
-    terms = profile.log_terms(low[:1], low[1:])[0] - profile.log_terms(high[:1], high[1:])[0]
-    ratio = float(profile.value(low[:1], low[1:])[0] / profile.value(high[:1], high[1:])[0])
+    (dim, top), each = profile.with_terms(*np.stack([low, high], axis=1))
+    terms, ratio = each[0] - each[1], float(dim / top)
     return ratio, ratio * float(np.sqrt(terms @ profile.covariance @ terms))
 
 
@@ -75,7 +75,7 @@ def _beyond(difference: float, other: float, error: float) -> float:
 
 
 def _log_error(profile: Surface, point: Floats) -> float:
-    terms = profile.log_terms(point[:1], point[1:])[0]
+    terms = profile.with_terms(point[:1], point[1:])[1][0]
     return float(np.sqrt(terms @ profile.covariance @ terms))
 
 
@@ -88,7 +88,7 @@ def _maximum(profile: Surface, point: Floats) -> tuple[Floats, bool]:
         step = -np.linalg.solve(hessian, gradient)
         step *= min(1.0, 0.1 / max(float(np.hypot(*step)), 1e-12))
         point = np.clip(point + step, -1, 1)
-        if np.hypot(*step) < 1e-9:
+        if np.hypot(*step) < 1e-7:
             break
     return point, bool(np.all(np.abs(point) < 1))
 
@@ -193,8 +193,7 @@ def _regions(profile: Surface, shape: tuple[int, int], top: float, out: Findings
     for vertical, row in zip(("top", "middle", "bottom"), starts[0], strict=True):
         for horizontal, column in zip(("left", "center", "right"), starts[1], strict=True):
             y, x = (g.ravel() for g in np.meshgrid(unit(row + offsets, height), unit(column + offsets, width)))
-            values = profile.value(x, y)
-            terms = profile.log_terms(x, y)
+            values, terms = profile.with_terms(x, y)
             mean = float(values.mean())
             slope = values @ terms / len(values)
             half = 1.96 * float(np.sqrt(slope @ profile.covariance @ slope))

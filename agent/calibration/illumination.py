@@ -19,6 +19,7 @@ _BLOCKS = 32
 _LINKS: tuple[Link, ...] = ("log", "plain", "inverse")
 _DEGREES = (2, 4, 6, 8, 10)
 _ROUNDS = 12
+_SPREAD_ROUNDS = 3
 _AS_GOOD = 6.0
 """Models whose AIC is at most so much worse may be the right one too."""
 
@@ -37,23 +38,29 @@ class Surface:
 
     def basis(self, x: Floats, y: Floats) -> Floats:
         """Value of each term at points, (points, terms)."""
-        degree = max(a + b for a, b in self.powers)
-        px, py = np.polynomial.legendre.legvander(x, degree), np.polynomial.legendre.legvander(y, degree)
-        return np.stack([px[:, a] * py[:, b] for a, b in self.powers], axis=1)
+        return terms_at(self.powers, x, y)
 
     def value(self, x: Floats, y: Floats) -> Floats:
         """Intensity at points, ADU."""
         return self.scale * _value(self.link, self.basis(x, y) @ self.coefficients)
 
-    def log_terms(self, x: Floats, y: Floats) -> Floats:
-        """Change of ln(intensity) at points with each coefficient, (points, terms)."""
+    def with_terms(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Intensity at points, and change of its logarithm with each coefficient, (points, terms)."""
         basis = self.basis(x, y)
         value = _value(self.link, basis @ self.coefficients)
-        return np.asarray(basis * (_slope(self.link, value) / value)[:, None])
+        return self.scale * value, np.asarray(basis * (_slope(self.link, value) / value)[:, None])
 
     def aic(self, count: int) -> float:
         """Akaike's criterion of a fit to so many blocks, but for a constant."""
         return count * float(np.log(self.chi2)) + 2 * len(self.powers)
+
+
+def terms_at(powers: tuple[tuple[int, int], ...], x: Floats, y: Floats) -> Floats:
+    """Products of Legendre polynomials at points, (points, terms)."""
+    degree = max(a + b for a, b in powers)
+    px, py = np.polynomial.legendre.legvander(x, degree), np.polynomial.legendre.legvander(y, degree)
+    first, second = (np.array(column) for column in zip(*powers, strict=True))
+    return np.asarray(px[:, first] * py[:, second])
 
 
 def surfaces(light: Floats) -> list[Surface]:
@@ -113,17 +120,18 @@ def _fitted(link: Link, x: Floats, y: Floats, values: Floats, variances: Floats,
     """
     powers = tuple((a, b) for a in range(degree + 1) for b in range(degree + 1 - a))
     scale = float(np.median(values))
-    matrix = Surface(link, powers, scale, np.zeros(0), np.zeros(0), 0.0, 0.0).basis(x, y)
+    matrix = terms_at(powers, x, y)
     usable = values > 0.02 * scale
     start = matrix[usable]
     coefficients = np.linalg.solve(start.T @ start, start.T @ _inverse(link, values[usable] / scale))
     noise = _noise(values, variances)
     floor = 0.05 * float(np.median(variances)) + 1e-12 * scale**2
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         shape = _value(link, matrix @ coefficients)
         sigma = np.sqrt(np.maximum(noise[0] + noise[1] * scale * shape, floor))
         residual = (values - scale * shape) / sigma
-        spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-12)
+        if number < _SPREAD_ROUNDS:
+            spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-12)
         trust = np.minimum(1.0, 3 * spread / np.maximum(np.abs(residual), 1e-12))
         slope = matrix * (scale * _slope(link, shape) / sigma)[:, None]
         normal = (slope.T * trust) @ slope
