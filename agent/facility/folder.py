@@ -75,9 +75,7 @@ class FolderStorage:
 
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         if self._shows_only:
-            raise Refusal(
-                "nothing can be written into this store: ask who keeps it", HTTPStatus.FORBIDDEN
-            )
+            raise Refusal("nothing can be written into this store: ask who keeps it", HTTPStatus.FORBIDDEN)
         self._refuse_committed(dataset)
         if self.free_bytes() - length < self._reserve:
             raise NoSpace("the facility's disk is full: free space there, the agent keeps the data")

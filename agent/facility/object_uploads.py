@@ -56,10 +56,9 @@ class Uploads:
             with suppress(Unknown):
                 text = self._objects.get(_staged(upload))
                 return upload.model_copy(update={"sha256": Staged.model_validate_json(text).sha256})
-            # Killed between the last chunk and what follows it: the last chunk is sent again.
-            last = self._chunks(upload)[-1:]
-            self._objects.delete([key for key, _ in last])
-            upload = upload.model_copy(update={"offset": upload.length - sum(size for _, size in last)})
+            # The replica that took the last chunk goes on with it at this moment, or died over it.
+            upload = upload.model_copy(update={"sha256": self._hash(upload)})
+            self.stage(upload)
         return upload
 
     def add(self, upload: Upload, blocks: Iterable[bytes]) -> None:
@@ -76,11 +75,7 @@ class Uploads:
         """SHA-256 (hex) of all chunks; `last` is the hash of the last one, of `size` bytes."""
         if size == upload.length:
             return last.hex()
-        digest = hashlib.sha256()
-        for key, length in self._chunks(upload):
-            for block in self._objects.blocks(key, 0, length):
-                digest.update(block)
-        return digest.hexdigest()
+        return self._hash(upload)
 
     def stage(self, upload: Upload) -> None:
         """Let the next commit see the file."""
@@ -158,6 +153,12 @@ class Uploads:
     def _joined(self, chunks: list[tuple[str, int]]) -> Iterator[bytes]:
         for key, size in chunks:
             yield from self._objects.blocks(key, 0, size)
+
+    def _hash(self, upload: Upload) -> str:
+        digest = hashlib.sha256()
+        for block in self._joined(self._chunks(upload)):
+            digest.update(block)
+        return digest.hexdigest()
 
     def _bare(self, staged: Staged) -> Upload:
         return Upload(id=staged.id, owner="", dataset="", path=staged.path, length=staged.length)

@@ -23,6 +23,7 @@ SIDE = 320
 _MAX_PICTURES = 8
 _MAX_PLANE = 1 << 26
 """Pixels of a plane that are decoded at once; a larger one is read in strips or tiles."""
+_MAX_SAMPLES = 4
 _MAX_LENT = 1 << 31
 _MANY = 3000
 _MAX_CHUNK = 1 << 28
@@ -156,6 +157,8 @@ def _small_page(page: Any, path: Path) -> np.ndarray[Any, Any]:
     # The other pages of a series know of themselves only where they lie.
     key = page.keyframe
     height, width = key.imagelength, key.imagewidth
+    if key.samplesperpixel > _MAX_SAMPLES:
+        raise Rejected(f"{key.samplesperpixel} samples a pixel cannot be shown")
     if height * width <= _MAX_PLANE:
         return _reduced(np.squeeze(page.asarray()))
     if key.is_memmappable:
@@ -269,9 +272,9 @@ def _reduced(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The plane with its longer side near SIDE, by means over blocks, so that fine structure does not flicker."""
     import numpy as np
 
-    if plane.ndim == 3 and plane.shape[0] <= 4 < plane.shape[-1]:
+    if plane.ndim == 3 and plane.shape[0] <= _MAX_SAMPLES < plane.shape[-1]:
         plane = np.moveaxis(plane, 0, -1)
-    if plane.ndim not in (2, 3) or (plane.ndim == 3 and plane.shape[-1] > 4):
+    if plane.ndim not in (2, 3) or (plane.ndim == 3 and plane.shape[-1] > _MAX_SAMPLES):
         raise Rejected(f"a plane of shape {plane.shape} cannot be shown")
     plane = np.abs(plane) if np.iscomplexobj(plane) else plane
     factor = max(1, round(max(plane.shape[:2]) / SIDE))

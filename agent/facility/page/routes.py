@@ -26,6 +26,7 @@ from agent.facility.storage import Storage
 
 _MAX_METHODS = 64 * 1024
 _MAX_PICTURES = 99
+_FLEET_WIDE = [Depends(everything)]
 _Instrument = Annotated[str, Parameter(max_length=130)]
 
 
@@ -33,15 +34,14 @@ def page_routes() -> APIRouter:
     """The pages; one router an app, for it keeps the last picture of the fleet."""
     routes = APIRouter(include_in_schema=False)
     picture = Picture()
-    fleet_wide = [Depends(everything)]
 
-    @routes.get("/", dependencies=fleet_wide)
+    @routes.get("/", dependencies=_FLEET_WIDE)
     def fleet(parts: Shared, asked: Annotated[Asking, Parameter()]) -> HTMLResponse:
         found = parts.catalogue.find(asked.query())
         more = asked.address(found.next) if found.next else None
         return _page(parts, "fleet.html", fleet=parts.fleet.now(), entries=found.items, more=more, asked=asked)
 
-    @routes.get("/events", dependencies=fleet_wide)
+    @routes.get("/events", dependencies=_FLEET_WIDE)
     async def events(parts: Shared) -> StreamingResponse:
         async def fragments(version: int) -> Mapping[str, str]:
             return await picture.at(version, parts)
@@ -52,19 +52,7 @@ def page_routes() -> APIRouter:
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    @routes.get("/qc", dependencies=fleet_wide)
-    def qc(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
-        shown = trends(parts.catalogue.trend(instrument or None))
-        return _page(parts, "qc.html", trends=shown, instrument=instrument)
-
-    @routes.get("/usage", dependencies=fleet_wide)
-    def usage(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
-        table = usage_table(parts.catalogue.usage(instrument or None))
-        return _page(parts, "usage.html", table=table, instrument=instrument)
-
-    @routes.get("/quarantine", dependencies=fleet_wide)
-    def quarantine(parts: Shared) -> HTMLResponse:
-        return _page(parts, "quarantine.html", datasets=parts.catalogue.quarantined())
+    _figures(routes)
 
     @routes.get("/preview/{dataset:path}/{number}.png")
     def preview(dataset: str, number: int, request: Request, parts: Shared, who: Reader) -> Response:
@@ -95,6 +83,24 @@ def page_routes() -> APIRouter:
         )
 
     return routes
+
+
+def _figures(routes: APIRouter) -> None:
+    """Pages of numbers about the whole fleet."""
+
+    @routes.get("/qc", dependencies=_FLEET_WIDE)
+    def qc(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
+        shown = trends(parts.catalogue.trend(instrument or None))
+        return _page(parts, "qc.html", trends=shown, instrument=instrument)
+
+    @routes.get("/usage", dependencies=_FLEET_WIDE)
+    def usage(parts: Shared, instrument: _Instrument = "") -> HTMLResponse:
+        table = usage_table(parts.catalogue.usage(instrument or None))
+        return _page(parts, "usage.html", table=table, instrument=instrument)
+
+    @routes.get("/quarantine", dependencies=_FLEET_WIDE)
+    def quarantine(parts: Shared) -> HTMLResponse:
+        return _page(parts, "quarantine.html", datasets=parts.catalogue.quarantined())
 
 
 class Picture:

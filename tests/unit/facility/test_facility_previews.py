@@ -167,6 +167,31 @@ def test_damaged_images_become_a_reason(tmp_path: Path, body: bytes) -> None:
     assert problem.startswith("data/a.tif: ")
 
 
+def test_an_image_that_claims_too_much_is_not_believed(tmp_path: Path) -> None:
+    place = data(tmp_path)
+    tifffile.imwrite(
+        place / "a.tif", np.zeros((1, 1, 60_000), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
+    _, problem = thumbnails.draw(laid(tmp_path), DATASET, [])
+    assert problem == "data/a.tif: 60000 samples a pixel cannot be shown"
+    tifffile.imwrite(place / "a.tif", np.zeros((16, 16), np.uint8), compression="zlib")
+    said = bytearray((place / "a.tif").read_bytes())
+    with tifffile.TiffFile(place / "a.tif") as tiff:
+        offsets = [tiff.pages[0].tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
+        sizes = [tiff.pages[0].tags[name].dtype for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
+    for offset, kind in zip(offsets, sizes, strict=True):
+        said[offset : offset + (2 if kind == 3 else 4)] = (60_000).to_bytes(2 if kind == 3 else 4, "little")
+    (place / "a.tif").write_bytes(said)
+    tracemalloc.start()
+    try:
+        pictures, problem = thumbnails.draw(laid(tmp_path), DATASET, [])
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20, "it claims 3.6 GB in one strip"
+    finally:
+        tracemalloc.stop()
+    assert pictures == []
+    assert problem is not None
+
+
 def test_formats_that_cannot_be_shown_are_said(tmp_path: Path) -> None:
     (data(tmp_path) / "a.nd2").write_bytes(b"x")
     pictures, problem = thumbnails.draw(laid(tmp_path), DATASET, [])

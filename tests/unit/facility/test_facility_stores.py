@@ -18,7 +18,7 @@ import pytest
 from agent.contract.manifest import render
 from agent.errors import Misconfigured
 from agent.facility.app import open_storage
-from agent.facility.refusal import Unknown
+from agent.facility.refusal import Conflict, Unknown
 from agent.facility.settings import Settings
 
 from .rig import DATASET, Agent, Running, checksum, files, running, wait_for
@@ -216,6 +216,25 @@ def test_two_replicas_one_store_one_database(tmp_path: Path, far: dict[str, Any]
         assert [item["name"] for item in acquisitions(one)] == [item["name"] for item in acquisitions(two)] == ["cells"]
         assert get(two, f"/files/{DATASET}/data/big").content == body
         second.http.close()
+
+
+def test_a_replica_that_dies_over_the_last_chunk_is_no_loss(tmp_path: Path) -> None:
+    """Every byte is there, and nobody wrote down that the file is whole: whoever asks next does."""
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'scope-agent[s3]'")
+    (tmp_path / "data").mkdir()
+    storage = open_storage(Settings(data_dir=tmp_path / "data", store=f"file://{tmp_path / 'shared'}"))
+    upload = storage.create("lab/scope1", DATASET, "methods.txt", 6)
+    storage._uploads.add(upload, [b"abc"])
+    half = storage.upload(upload.id)
+    assert (half.offset, half.sha256) == (3, None)
+    storage._uploads.add(half, [b"def"])
+    whole = storage.upload(upload.id)
+    assert (whole.offset, whole.sha256) == (6, hashlib.sha256(b"abcdef").hexdigest())
+    assert storage.upload(upload.id) == whole
+    with pytest.raises(Conflict):
+        storage._uploads.add(half, [b"DEF"])
+    assert storage.commit(DATASET, render({"methods.txt": whole.sha256 or ""})).verified
+    assert storage.open(DATASET, "methods.txt").all() == b"abcdef"
 
 
 def test_a_folder_of_datasets_from_elsewhere(tmp_path: Path) -> None:
