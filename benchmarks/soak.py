@@ -110,6 +110,8 @@ def report(samples: list[dict[str, float]]) -> int:
         grew += bad
         figures = f"{values[0]:9.1f} {values[-1]:9.1f} {max(values):9.1f} {growth:10.2f} {noise:7.2f}"
         print(f"  {name:20} {figures}   {'GREW' if bad else 'ok'}")
+    tenths = np.array_split([one["memory, MB"] for one in samples], min(10, len(samples)))
+    print("  memory by tenths:", *(f"{statistics.median(tenth):.1f}" for tenth in tenths))
     return int(grew > 0)
 
 

@@ -16,9 +16,15 @@ def check(config: Config, found: list[Installed] | None = None) -> Iterator[Find
     """One line an environment that has the hook."""
     spool = config.hook.spool or default_spool()
     there = environments() if found is None else found
-    for one in there:
+    ours = [one for one in there if one.spool.absolute() == spool.absolute()]
+    for one in ours:
         yield _one(one, spool)
-    if not there and not config.watch:
+    if there and not ours:
+        # Demos and other agents of this computer have their own; one line says enough.
+        named = ", ".join(f"{one.python} (to {one.spool})" for one in there[:3])
+        text = f"nobody writes to {spool}, which the agent reads, but {named}: {_again(there[0], spool)}"
+        yield Finding("warn", "hook", text)
+    elif not there and not config.watch:
         yield Finding(
             "warn",
             "hook",
@@ -30,10 +36,12 @@ def check(config: Config, found: list[Installed] | None = None) -> Iterator[Find
 
 
 def _one(one: Installed, spool: Path) -> Finding:
-    again = f"'scope-agent hook install --python {one.python} --spool {spool}'"
-    if one.spool.absolute() != spool.absolute():
-        return Finding("warn", "hook", f"{one.python} writes to {one.spool}, the agent reads {spool}: {again}")
     if one.version != __version__:
-        return Finding("warn", "hook", f"{one.python} has hook {one.version}, this is {__version__}: {again}")
+        text = f"{one.python} has hook {one.version}, this is {__version__}: {_again(one, spool)}"
+        return Finding("warn", "hook", text)
     last = f"last wrote at {utc(one.last_write_ns):%Y-%m-%d %H:%M} UTC" if one.last_write_ns else "has not written yet"
     return Finding("ok", "hook", f"{one.python} has hook {one.version}, {last}")
+
+
+def _again(one: Installed, spool: Path) -> str:
+    return f"'scope-agent hook install --python {one.python} --spool {spool}'"

@@ -142,7 +142,11 @@ def test_the_hook(tmp_path: Path) -> None:
     assert "in no environment" in said(hooked.check(hearing, []), "ok")
     assert "last wrote at 2023-11-14 22:13 UTC" in said(hooked.check(deaf, [there]), "ok")
     elsewhere = dataclasses.replace(there, spool=tmp_path / "other")
-    assert f"writes to {tmp_path / 'other'}, the agent reads" in said(hooked.check(deaf, [elsewhere]), "warn")
+    found = list(hooked.check(deaf, [elsewhere] * 9))
+    assert f"nobody writes to {tmp_path / 'spool'}" in said(found, "warn")
+    assert f"(to {tmp_path / 'other'})" in said(found, "warn")
+    assert len(found) == 1, "one line for all of them"
+    assert [one.level for one in hooked.check(deaf, [elsewhere, there])] == ["ok"], "others are no business of ours"
     old = dataclasses.replace(there, version="0.0.1", last_write_ns=None)
     assert "has hook 0.0.1, this is" in said(hooked.check(deaf, [old]), "warn")
 
