@@ -71,7 +71,8 @@ def _ratio(profile: Surface, low: Floats, high: Floats) -> tuple[float, float]:
 
 def _beyond(difference: float, other: float, error: float) -> float:
     """Systematic error: what a model that fits as well says differently, beyond what its own larger error explains."""
-    return float(np.sqrt(max(difference**2 - max(other**2 - error**2, 0.0), 0.0)))
+    # Half of it, as the models share data and the difference of one case tells little of its spread.
+    return float(np.sqrt(max(difference**2 - 0.5 * max(other**2 - error**2, 0.0), 0.0)))
 
 
 def _log_error(profile: Surface, point: Floats) -> float:
