@@ -94,8 +94,8 @@ def ours(place: str, address: str, source: str, number: str, parallel: str) -> C
 
     def deliver() -> None:
         run = Acquisition("id", "o", FoundBy.WATCH, "x", State.DELIVERING, 1)
-        found = [(name, f"{source}/{name}") for name in sorted(os.listdir(source))]  # noqa: PTH208 - Path costs more than sending
-        files = [NewFile(f"data/{name}", path, "data", *identity(path)) for name, path in found]
+        found = ((name, f"{source}/{name}") for name in sorted(os.listdir(source)))  # noqa: PTH208
+        files = (NewFile(f"data/{name}", path, "data", *identity(path)) for name, path in found)
         outbox.save(run, dataset=DATASET.format(int(number)), files=files)
 
         def seal(_entry, entries) -> dict[str, bytes]:

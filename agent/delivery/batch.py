@@ -14,6 +14,8 @@ IN_FLIGHT = 64 << 20
 """Bytes that are held at the same time, however many files go out in parallel."""
 _UNCOUNTED = 256 << 10
 """Files up to this size are not counted: even 64 of them are little."""
+_MOST_LARGER = 8
+"""Threads for files that are larger: each keeps some of the memory that it used, whoever uses it next."""
 _EVERY_S = 0.2
 
 
@@ -25,6 +27,8 @@ def send_all(
     The first failure is raised when all threads are done; nothing is begun after it.
     """
     left, done, budget = deque(rows), deque[Sent](), _Budget(IN_FLIGHT)
+    if max(row.size for row in rows) > _UNCOUNTED:
+        parallel = min(parallel, _MOST_LARGER)
     failed = threading.Event()
 
     def work() -> None:

@@ -60,14 +60,14 @@ class FacilityTarget:
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
         path = f"{upload.DATASETS}/{quote(dataset)}/{MANIFEST}"
-        return _held(self._ask("PUT", path, body=Body.of(manifest), accept=(200, 409), patience_s=_COMMIT_S))
+        return _held(self._ask("PUT", path, body=Body.of(manifest), accept=(200, 409), patience_s=_COMMIT_S), dataset)
 
     def held(self, dataset: str) -> Held:
         path = f"{upload.DATASETS}/{quote(dataset)}/verify"
         answer = self._ask("GET", path, accept=(200, 404, 409), patience_s=_VERIFY_S)
         if answer.status != 200:
             raise Rejected(f"the facility has no committed dataset {dataset}")
-        return _held(answer)
+        return _held(answer, dataset)
 
     def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         # Only what is committed is answered.
@@ -187,11 +187,13 @@ class _Elsewhere(Exception):
     """The upload does not stand where we thought."""
 
 
-def _held(answer: Answer) -> Held:
+def _held(answer: Answer, dataset: str) -> Held:
     try:
         said = upload.CommitAnswer.model_validate_json(answer.body)
     except ValidationError as error:
-        raise Mismatch(f"the facility's answer is not understood: {answer.text[:200]!r}") from error
+        raise Retryable(f"the facility's answer is not understood: {answer.text[:200]!r}") from error
+    if said.dataset != dataset:
+        raise Retryable(f"the facility answered for {said.dataset} when it was asked for {dataset}: asking again")
     return Held(said.files, tuple(said.missing), tuple(said.different))
 
 

@@ -22,6 +22,9 @@ def refusal(what: str, answer: Answer) -> ScopeAgentError:
             return Later(said, _seconds(answer.headers.get("Retry-After", "")))
         case code if code == CHECKSUM_MISMATCH:
             return Retryable(f"{said} (a chunk arrived damaged)")
+        case code if code < 400:
+            # Not the server itself: a portal that asks to log in, or an answer that belongs to another request.
+            return Retryable(said)
         case 404 | 408 | 409 | 410 | 412 | 423 | 425:
             return Retryable(said)
         case code if code >= 500:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -53,8 +53,8 @@ class S3Target:
         self._owner = owner
         self._client = S3Client(settings, stall_s)
         self._part = settings.part_mib << 20
-        self._known: dict[tuple[str, str], tuple[str, str]] = {}
-        """Hash of what was sent in this run, and the store's own mark of it where it told one."""
+        self._known: dict[tuple[str, str], tuple[bytes, int]] = {}
+        """Of what was sent in this run: its hash, and the hash of the store's own mark of it (0: none). Kept small."""
         self._lock = threading.Lock()
         self._probed: Guarantees | None = None
         self._current: tuple[str, dict[str, str] | None] = ("", None)
@@ -87,7 +87,7 @@ class S3Target:
             digest, etag = self._send_whole(dataset, key, file)
         else:
             digest, etag = self._send_parts(dataset, key, file), ""
-        self._known[dataset, file.target] = (digest, etag)
+        self._known[dataset, file.target] = (bytes.fromhex(digest), hash(etag) if etag else 0)
         return digest
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
@@ -98,8 +98,7 @@ class S3Target:
         if there is not None:
             held = {path: self._digest(dataset, path) for path in parse(there)}
             return _compared(listed, held)
-        present = self._present(dataset)
-        found = {path: self._digest(dataset, path, present[path]) for path in listed if path in present}
+        found = {path: self._digest(dataset, path, etag) for path, etag in self._present(dataset) if path in listed}
         held_now = _compared(listed, found)
         if not held_now.missing and not held_now.different:
             self._put_manifest(dataset, manifest)
@@ -235,25 +234,24 @@ class S3Target:
         elif not self.guarantees.checks_sha256 and self._manifest(dataset) != manifest:
             raise Retryable(f"the manifest of {dataset} did not arrive as it was sent: sending it again")
 
-    def _present(self, dataset: str) -> dict[str, str]:
-        """Paths below the dataset, as the store lists them, with its marks."""
+    def _present(self, dataset: str) -> Iterator[tuple[str, str]]:
+        """Paths below the dataset, as the store lists them, each with its mark."""
         import obstore
         from obstore.exceptions import BaseError
 
         prefix = self._key(dataset, "")
         try:
-            pages = obstore.list(self._store, prefix=prefix.rstrip("/"), chunk_size=1000)
-            return {
-                item["path"].removeprefix(prefix): (item["e_tag"] or "").strip('"') for page in pages for item in page
-            }
+            for page in obstore.list(self._store, prefix=prefix.rstrip("/"), chunk_size=1000):
+                for item in page:
+                    yield item["path"].removeprefix(prefix), (item["e_tag"] or "").strip('"')
         except BaseError as error:
             raise self._translated(prefix, error) from error
 
     def _digest(self, dataset: str, path: str, listed: str = "") -> str:
         """Known from sending it in this run, unless the store lists something else by now; or read back."""
-        digest, etag = self._known.get((dataset, path), ("", ""))
-        if digest and (not etag or not listed or etag == listed):
-            return digest
+        digest, etag = self._known.get((dataset, path), (b"", 0))
+        if digest and (not etag or not listed or etag == hash(listed)):
+            return digest.hex()
         return self._read_back(self._key(dataset, path)) or ""
 
     def _read_back(self, key: str) -> str | None:

@@ -26,6 +26,8 @@ SMALL = 16 << 20
 WHOLE = 1 << 20
 """Files up to this size are read at once."""
 _PAGE = 2000
+_SET = set(FileEntry.model_fields)
+"""Shared by all entries: a set for each would be most of their memory."""
 
 
 class Interrupted(Retryable):
@@ -87,16 +89,22 @@ class Worker:
 
     def _deliver(self, entry: Entry, dataset: str) -> Delivered:
         self._send_left(entry, dataset, data=True)
-        rows = self.outbox.files(entry.acquisition.id)
-        sealed = self.seal(entry, [_entry(row) for row in rows])
-        hashes = {row.target: _known(row.sha256) for row in rows}
+        files = [_entry(row) for row in self.outbox.each_file(entry.acquisition.id)]
+        hashes = {file.path: file.sha256 for file in files}
+        size = sum(file.size for file in files)
+        sealed = self.seal(entry, files)
+        del files
         for path in sorted(sealed):
             hashes[path] = self._send_bytes(dataset, path, sealed[path])
-        for row in rows:
+            size += len(sealed[path])
+        listed, count = manifest.render(hashes), len(hashes)
+        # A hundred thousand names and hashes are needed once at a time.
+        del sealed, hashes
+        for row in self.outbox.each_file(entry.acquisition.id):
             # What was sent an hour ago may have been rewritten since.
             still(row)
-        self._commit(dataset, rows, hashes)
-        return Delivered(len(hashes), sum(row.delivered_size or 0 for row in rows) + sum(map(len, sealed.values())))
+        self._commit(entry, dataset, listed)
+        return Delivered(count, size)
 
     def send_metadata(self, entry: Entry) -> None:
         """Send what is known about the acquisition before its images."""
@@ -206,11 +214,13 @@ class Worker:
             raise Differs(f"{path} arrived with other bytes than were sent: sending it again")
         return digest
 
-    def _commit(self, dataset: str, rows: list[FileRow], hashes: dict[str, str]) -> Held:
-        held = self.target.commit(dataset, manifest.render(hashes))
+    def _commit(self, entry: Entry, dataset: str, listed: bytes) -> Held:
+        held = self.target.commit(dataset, listed)
+        hashes = manifest.parse(listed)
         wrong = {*held.missing, *held.different}
         if not wrong and all(held.files.get(path) == digest for path, digest in hashes.items()):
             return held
+        rows = self.outbox.files(entry.acquisition.id)
         again = [row for row in rows if row.target in wrong or held.files.get(row.target) != row.sha256]
         for row in again:
             self.outbox.reset(row)
@@ -236,7 +246,9 @@ def _known(digest: str | None) -> str:
 
 
 def _entry(row: FileRow) -> FileEntry:
-    return FileEntry(
+    """Not validated: it comes from our own outbox, and there may be a hundred thousand."""
+    return FileEntry.model_construct(
+        _SET,
         path=row.target,
         size=row.delivered_size or 0,
         sha256=_known(row.sha256),

@@ -99,6 +99,9 @@ AND (role = 'data') <= :data ORDER BY (role = 'data'), size, target LIMIT :limit
 -- files_of
 SELECT * FROM files WHERE acquisition_id = :acquisition_id ORDER BY target;
 
+-- files_after
+SELECT * FROM files WHERE acquisition_id = :acquisition_id AND target > :after ORDER BY target LIMIT :limit;
+
 -- claim_file
 UPDATE files SET state = 'claimed', upload = :upload WHERE acquisition_id = :acquisition_id AND target = :target;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Session:
     def _run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statements()[name], spelled(values))
 
-    def _run_each(self, name: str, rows: list[dict[str, Any]], /) -> None:
+    def _run_each(self, name: str, rows: Iterable[dict[str, Any]], /) -> None:
         self._connection.executemany(statements()[name], map(spelled, rows))
 
     def _rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:

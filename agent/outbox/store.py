@@ -7,7 +7,7 @@ method is one transaction. All times are UTC nanoseconds.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from agent.outbox.releases import Releases
 from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
 from agent.outbox.session import UNREADABLE, readable, translated
 
+_PAGE = 2000
 _STATE = FileRow.__slots__.index("state")
 _FILE_STATES = {state.value: state for state in FileState}
 
@@ -109,7 +110,7 @@ class Outbox(Releases):
             if listed is not None:
                 self._run("orphan_uploads", acquisition_id=acquisition.id, target=None)
                 self._run("forget_files", acquisition_id=acquisition.id)
-                self._run_each("put_file", [_new_row(acquisition.id, file) for file in listed])
+                self._run_each("put_file", (_new_row(acquisition.id, file) for file in listed))
             for announcement in announce:
                 self._announce(announcement)
 
@@ -167,6 +168,13 @@ class Outbox(Releases):
     def files(self, acquisition_id: str) -> list[FileRow]:
         """The files of a dataset, by target path."""
         return self._files("files_of", acquisition_id=acquisition_id)
+
+    def each_file(self, acquisition_id: str) -> Iterator[FileRow]:
+        """Like `files`, a page at a time, however many there are; what changes meanwhile may be seen or not."""
+        after = ""
+        while page := self._files("files_after", acquisition_id=acquisition_id, after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].target
 
     def file_at(self, source: str) -> FileRow | None:
         """The newest row for a path on this machine."""

@@ -257,7 +257,7 @@ def test_a_lost_answer_is_no_loss(bad: Meddler, facility, target, outbox, tmp_pa
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(500, Retryable), (502, Retryable), (503, Later), (429, Later), (507, NoSpace), (401, Misconfigured),
-     (403, Misconfigured), (408, Retryable), (423, Retryable)],
+     (403, Misconfigured), (408, Retryable), (423, Retryable), (201, Retryable), (302, Retryable)],
 )  # fmt: skip
 def test_every_class_of_server_error_is_kept_for_later(bad: Meddler, target, status, kind) -> None:
     bad.say = [b"HTTP/1.1 %d No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno" % status]
