@@ -38,10 +38,10 @@ def page(folder: Path, chromium: str) -> None:
         address = next(found[1] for line in demo.stdout if (found := re.search(r"dashboard: (\S+)", line)))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            tab = browser.new_page(viewport={"width": 1100, "height": 560})
+            tab = browser.new_page(viewport={"width": 1100, "height": 720})
             tab.goto(address)
             # The next acquisition begins within half a minute: that is what the page is for.
-            tab.wait_for_selector("text=acquiring", timeout=60_000)
+            tab.wait_for_selector(".card.acquiring progress[value]", timeout=60_000)
             tab.wait_for_timeout(700)
             tab.screenshot(path=DOCS / "fleet.png")
             browser.close()
