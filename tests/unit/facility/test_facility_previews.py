@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,24 @@ def test_the_page_shows_them_after_a_delivery(agent: Agent, facility: Running) -
     assert f'src="/preview/{DATASET}/0.png"' in page
     assert "&lt;b&gt;DAPI" in page
     assert httpx.get(f"{facility.url}/preview/{DATASET}/7.png", trust_env=False).status_code == 404
+
+
+KINDS = ["ome-tiff", "imagej-tiff", "ome-zarr", "ndtiff", "leica-matrix-ome-tiff", "metamorph-nd"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_images_are_shown(corpus: Path, tmp_path: Path, kind: str) -> None:
+    """Each file or folder of a kind as a dataset of its own: a picture with contrast."""
+    for number, source in enumerate(sorted((corpus / kind).iterdir())):
+        folder = tmp_path / str(number)
+        place = data(folder)
+        if source.is_dir():
+            shutil.copytree(source, place / source.name)
+        else:
+            shutil.copy(source, place / source.name)
+        if not any(str(path).lower().endswith((".tif", ".tiff", "zarr.json", ".zattrs")) for path in place.rglob("*")):
+            continue
+        pictures, problem = thumbnails.draw(laid(folder), DATASET, [])
+        assert pictures, (source.name, problem)
+        assert all(max(shown(picture).shape[:2]) < 2 * thumbnails.SIDE for picture in pictures)
+        assert any(shown(picture).std() > 0 for picture in pictures), source.name
