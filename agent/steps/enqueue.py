@@ -22,10 +22,20 @@ def enqueue(station: Station, acquisition: Acquisition) -> None:
         station.topics.site,
         station.topics.instrument,
         acquisition.name,
-        acquisition.started_ns,
+        _when(acquisition),
         acquisition.id,
     )
     station.save(move(acquisition, State.QUEUED), dataset=path, files=files_of(acquisition, folder))
+
+
+def _when(acquisition: Acquisition) -> int:
+    """The time in the dataset's path, the same when it is found anew after all state was lost.
+
+    When a watched file was first seen nobody can tell again: its id has the time of its last change.
+    """
+    if acquisition.span is not None or acquisition.only_logged:
+        return acquisition.started_ns
+    return int(acquisition.id.replace("-", "")[:12], 16) * 1_000_000
 
 
 def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
