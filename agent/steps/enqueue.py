@@ -12,6 +12,7 @@ from agent.sources.identity import identity
 from agent.steps import workspace
 from agent.steps.station import Station
 
+_YEAR_2200_MS = 7_258_118_400_000
 _ROLES: dict[str, Role] = {COMPANION: "metadata", METHODS: "methods", DEVICE_STATE: "device-state"}
 
 
@@ -35,7 +36,9 @@ def _when(acquisition: Acquisition) -> int:
     """
     if acquisition.span is not None or acquisition.only_logged:
         return acquisition.started_ns
-    return int(acquisition.id.replace("-", "")[:12], 16) * 1_000_000
+    milliseconds = int(acquisition.id.replace("-", "")[:12], 16)
+    # Times before 1970 have no place in an id.
+    return milliseconds * 1_000_000 if milliseconds < _YEAR_2200_MS else acquisition.started_ns
 
 
 def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
