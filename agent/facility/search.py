@@ -111,13 +111,13 @@ def entry(row: sa.RowMapping) -> Entry:
 
 
 def _conditions(query: Query, holds: Holds) -> Iterator[sa.ColumnElement[bool]]:
-    yield ~sa.exists().where(quarantine.c.dataset == datasets.c.dataset)
     if query.instrument:
         site, _, instrument = query.instrument.rpartition("/")
         yield datasets.c.instrument == instrument
         if site:
             yield datasets.c.site == site
-    for word in _plain(query.q).split():
+    # The longest first: it is most likely the rarest, and what fails it is not compared with the others.
+    for word in sorted(set(_plain(query.q).split()), key=lambda word: (-len(word), word)):
         yield holds(datasets.c.text, word)
     for name in ("user", "project", "sample", "objective", "channel"):
         if part := _plain(getattr(query, name) or ""):
@@ -135,6 +135,7 @@ def _conditions(query: Query, holds: Holds) -> Iterator[sa.ColumnElement[bool]]:
     if query.cursor:
         here = sa.tuple_(datasets.c.started_ns, datasets.c.dataset)
         yield here < sa.tuple_(*map(sa.literal, _position(query.cursor)))
+    yield ~sa.exists().where(quarantine.c.dataset == datasets.c.dataset)
 
 
 Holds = Callable[[sa.ColumnElement[str], str], sa.ColumnElement[bool]]
