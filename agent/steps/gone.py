@@ -18,6 +18,8 @@ _WAIT_S = 20.0
 """A file that is only moved is seen under its new name by then."""
 _PAGE = 500
 _BUDGET_S = 0.05
+_REST = 400
+"""So many times as long as a page took it rests after it: files of years must not cost an idle agent its share."""
 
 
 @dataclass(slots=True)
@@ -29,14 +31,21 @@ class Gone:
     """Whether the watched folder above a path, where a file of this identity was, cannot be looked into now."""
     _todo: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
     """By path and depth: when to look, and the path to go on after. All wait as long, so the first is the next."""
+    _resting: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
+    """What was begun: when to go on, and after which path. One a watched folder at most."""
 
     def told(self, event: FilesGone) -> None:
         """Something at or below a path may be gone: look soon."""
-        self._todo.setdefault((event.path, event.deep), (self.station.clock.monotonic() + _WAIT_S, ""))
+        if (event.path, event.deep) not in self._resting:
+            self._todo.setdefault((event.path, event.deep), (self.station.clock.monotonic() + _WAIT_S, ""))
 
     def step(self) -> bool:
         """Look at what is due, for a moment. True when there is more to look at."""
         deadline = self.station.clock.monotonic() + _BUDGET_S
+        for key, (due, after) in list(self._resting.items()):
+            if due < deadline:
+                self._todo.setdefault(key, (due, after))
+                del self._resting[key]
         while self._todo and self.station.clock.monotonic() < deadline:
             (path, deep), (due, after) = next(iter(self._todo.items()))
             if due > deadline:
@@ -46,7 +55,7 @@ class Gone:
 
     def _look(self, path: str, deep: bool, after: str) -> None:
         """One page of the delivered files at and below a path."""
-        outbox = self.station.outbox
+        outbox, began = self.station.outbox, self.station.clock.monotonic()
         folder = os.path.join(path, "")  # noqa: PTH118 (text, with its separator at the end)
         rows = outbox.delivered_below(folder, after, _PAGE)
         asked = [row for row in rows if deep or os.path.dirname(row.source) == path]  # noqa: PTH120
@@ -57,10 +66,10 @@ class Gone:
             self._todo[path, deep] = (self.station.clock.monotonic() + _WAIT_S, after)
             return
         self._note([change for row in asked if (change := self._change(row)) is not None])
-        if len(rows) < _PAGE:
-            del self._todo[path, deep]
-        else:
-            self._todo[path, deep] = (self._todo[path, deep][0], rows[-1].source)
+        del self._todo[path, deep]
+        if len(rows) == _PAGE:
+            now = self.station.clock.monotonic()
+            self._resting[path, deep] = (now + _REST * (now - began), rows[-1].source)
 
     def _change(self, row: FileRow) -> SourceChange | None:
         now = self.station.clock.now_ns()
