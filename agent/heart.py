@@ -16,12 +16,15 @@ from agent.contract.event import Progress, StatusData
 from agent.steps.listen import Listen
 from agent.steps.station import Station
 from agent.telemetry import announce
+from agent.telemetry.envelope import epoch_of
 from agent.telemetry.jumps import Jumps
 from agent.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
 _FILE_EVERY_S = 10.0
+_COUNT_EVERY_S = 30.0
+"""So often an idle agent tells the number of its newest event: who missed the last one need not wait for another."""
 
 
 @dataclass(slots=True)
@@ -35,13 +38,17 @@ class Heart:
     problems: Callable[[], list[str]]
     _began_ns: int = field(init=False)
     _jumps: Jumps = field(init=False)
+    _epoch: str = field(init=False)
     _status: StatusData | None = None
     _busy: bool = False
+    _told: int | None = None
+    _tell_at: float = 0.0
     _file_due: float = 0.0
 
     def __post_init__(self) -> None:
         self._began_ns = self.station.clock.now_ns()
         self._jumps = Jumps(self.station.clock)
+        self._epoch = epoch_of(self.station.outbox, self.station.clock)
 
     def beat(self) -> None:
         """Say what has changed."""
@@ -79,11 +86,15 @@ class Heart:
             self.station.wake()
 
     def _progress(self, queue: int) -> None:
-        """Once a second while busy, and once more when it is over."""
+        """Once a second while busy or when events are new, else now and then."""
         current = self.listen.current()
         was_busy, self._busy = self._busy, bool(current or queue)
-        if self.publisher is None or not (self._busy or was_busy):
+        last = None if self.station.outbox.unpublished(0, 1) else self.station.outbox.last_sequence()
+        now = self.station.clock.monotonic()
+        due = last is not None and (last != self._told or now >= self._tell_at)
+        if self.publisher is None or not (self._busy or was_busy or due):
             return
+        self._told, self._tell_at = last, now + _COUNT_EVERY_S
         progress = Progress(
             acquisition=current.id if current else None,
             frames=current.frames if current else 0,
@@ -91,6 +102,8 @@ class Heart:
             queue=queue,
             bytes_left=self.station.outbox.bytes_left(),
             disk_free=shutil.disk_usage(self.state).free,
+            last=last,
+            epoch=self._epoch,
         )
         self.publisher.progress(progress.model_dump_json().encode())
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agent.formats.inspection import inspect
 
+ROOT = Path(__file__).resolve().parent.parent
 TOOL = ["loci.formats.tools.ImageInfo", "-nopix", "-novalid", "-no-upgrade", "-omexml-only"]
 Fields = dict[str, Any]
 CLOSE = 1e-4
@@ -104,8 +104,9 @@ def main() -> int:
             read[number] += one.read
             took[number].extend([] if one.seconds is None else [one.seconds])
         seconds = "" if other.seconds is None else f"{other.seconds:.2f}"
-        print(f"{item['path'][:58]:58} {state:34} {mine.seconds:6.3f} {seconds:>7} "
-              f"{counts[0]:4} {counts[1]:5} {counts[2]:5} {counts[3] if other.read else '-':>6}", flush=True)  # fmt: skip
+        only = counts[3] if other.read else "-"
+        told = f"{counts[0]:4} {counts[1]:5} {counts[2]:5} {only:>6}"
+        print(f"{item['path'][:58]:58} {state:34} {mine.seconds:6.3f} {seconds:>7} {told}", flush=True)
     print(f"\nread: ours {read[0]}, Bio-Formats {read[1]}; median seconds: " + ", ".join(
         f"{name} {statistics.median(all_):.3f}" for name, all_ in zip(("ours", "theirs"), took, strict=True) if all_
     ))  # fmt: skip

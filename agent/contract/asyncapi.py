@@ -10,13 +10,11 @@ from pydantic.json_schema import models_json_schema
 
 from agent.contract.event import (
     TYPE_PREFIX,
-    UNCOUNTED,
     AcquisitionData,
     AlertData,
     AmendmentData,
     CalibrationData,
     Envelope,
-    Numbers,
     Progress,
     ReplayRequest,
     SessionData,
@@ -79,8 +77,6 @@ class Channel:
     retained: bool = False
     nullable: bool = False
     receive: bool = False
-    counted: bool = True
-    """False: its sequence is 0."""
 
 
 def channels() -> list[Channel]:
@@ -96,11 +92,9 @@ def channels() -> list[Channel]:
                   f"{TYPE_PREFIX}.acquisition.{event}.v1") for event in LIFECYCLE),
         Channel("amended", "acquisition/amended", "A record that was written is to be read otherwise from now on",
                 AmendmentData, _AMENDMENT, f"{TYPE_PREFIX}.acquisition.amended.v1"),
-        Channel("sequence", "sequence", "The number of the newest event: a subscriber that has less misses some",
-                Numbers, {"last": 4711}, f"{TYPE_PREFIX}.sequence.v1", retained=True, counted=False),
-        Channel("progress", "progress", "At most once a second while there is something to do", Progress,
+        Channel("progress", "progress", "Each second while there is something to do, else twice a minute", Progress,
                 {"acquisition": _RUN["id"], "frames": 40, "planned": 120, "queue": 2, "bytes_left": 10_000_000,
-                 "disk_free": 500_000_000_000}, None, qos=0),
+                 "disk_free": 500_000_000_000, "last": 4711, "epoch": _EPOCH}, None, qos=0),
         Channel("calibration", "calibration/{kind}", "The latest results of a kind of calibration", CalibrationData,
                 {"kind": "detector", "status": "pass", "next_due": _RESULT["due_at"], "newest": "c-17",
                  "results": [_RESULT]}, f"{TYPE_PREFIX}.calibration.{{kind}}.v1", retained=True),
@@ -123,7 +117,6 @@ def schemas(template: str = "#/$defs/{model}") -> dict[str, Any]:
         CalibrationData,
         AlertData,
         AmendmentData,
-        Numbers,
         Progress,
         ReplayRequest,
         SessionData,
@@ -153,7 +146,7 @@ def document() -> dict[str, Any]:
             "title": "scope-agent",
             "version": "1",
             "description": "What a microscope tells over MQTT. Events are CloudEvents 1.0; `id` never changes, "
-            "`sequence` counts an instrument's events without gaps (0: the last will and `sequence` are not counted). "
+            "`sequence` counts an instrument's events without gaps (0: the last will is not counted). "
             "It begins again at 1, in a later `epoch`, where an agent lost its outbox.",
         },
         "defaultContentType": "application/json",
@@ -205,7 +198,7 @@ def _message(channel: Channel) -> dict[str, Any]:
         type=channel.type.format(kind="detector", code="watch-lost"),
         subject=_RUN["id"] if "acquisition" in channel.address else channel.name,
         time="2026-03-02T09:30:00.000000Z",
-        sequence=4711 if channel.counted else UNCOUNTED,
+        sequence=4711,
         epoch=_EPOCH,
         data=channel.example,
     ).model_dump(exclude={"truncated"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,8 +12,11 @@ from agent.contract.record import Captured, Session
 TYPE_PREFIX = "org.scope-agent"
 MAX_PAYLOAD = 64 * 1024
 UNCOUNTED = 0
-"""Sequence of the last will, as nobody can know its place when it is deposited, and of what tells the count."""
+"""Sequence of the last will, as nobody can know its place when it is deposited."""
 _NAMESPACE = uuid.UUID("6f1d2f7c-3a44-5d0e-9a53-2a8d6c7b1e90")
+
+
+Epoch = Annotated[str | None, Field(pattern="^[0-9a-z]{1,20}$")]
 
 
 class _Frozen(BaseModel):
@@ -34,8 +37,8 @@ class Envelope(_Frozen):
     time: str
     datacontenttype: Literal["application/json"] = "application/json"
     sequence: int = Field(ge=0)
-    """0 in what is not counted: the last will, which the broker sends, and `sequence`, which tells the count."""
-    epoch: str | None = Field(default=None, pattern="^[0-9a-z]{1,20}$")
+    """0 in what is not counted: the last will, which the broker sends."""
+    epoch: Epoch = None
     """When counting began: numbers start again at 1, in a later epoch, where an agent's outbox had to be rebuilt."""
     truncated: Literal[True] | None = None
     """Texts and lists of `data` were cut so that the event stays under 64 KiB; the record has all."""
@@ -129,6 +132,10 @@ class Progress(_Frozen):
     queue: int
     bytes_left: int
     disk_free: int
+    last: int | None = Field(default=None, ge=0)
+    """Sequence of the newest event: a subscriber that has less misses some. None while events are on their way."""
+    epoch: Epoch = None
+    """Of `last`, as in the envelope."""
 
 
 class ReplayRequest(_Frozen):
@@ -137,12 +144,6 @@ class ReplayRequest(_Frozen):
     since: int = Field(ge=0)
     until: int | None = Field(default=None, ge=0)
     """None: all that there are."""
-
-
-class Numbers(_Frozen):
-    """Data of `sequence`, retained: the newest event that the broker took, so that nobody misses the last one."""
-
-    last: int = Field(ge=0)
 
 
 class SessionData(_Frozen):

@@ -86,11 +86,6 @@ class Topics:
         return self.lifecycle("amended")
 
     @property
-    def sequence(self) -> str:
-        """The number of the newest event, retained."""
-        return f"{self.root}/sequence"
-
-    @property
     def session(self) -> str:
         """Where others say who is at the instrument."""
         return f"{self.root}/session"

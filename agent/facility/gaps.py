@@ -1,7 +1,7 @@
 """Which events of an instrument never arrived, and when to ask for them again.
 
 An acknowledged event is not a durable one: a broker that is killed may have lost it. Sequence numbers show that, and
-the topic `sequence` shows it for the last event too. What was heard is remembered over a restart of the facility.
+`progress` tells it for the last event too. What was heard is remembered over a restart of the facility.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AGAIN_S = 15.0
 _TRIES = 3
 _MAX_INSTRUMENTS = 2000
 _MAX_BEYOND = 20_000
-_NEWS = {"sequence", "acquisition/amended", *(f"acquisition/{event}" for event in LIFECYCLE)}
+_NEWS = {"progress", "acquisition/amended", *(f"acquisition/{event}" for event in LIFECYCLE)}
 """State is told anew with its old number after each connect; only these show where an instrument is now."""
 
 Request = tuple[str, bytes]
@@ -107,7 +107,7 @@ class Gaps:
     def note(self, topic: str, payload: bytes, retain: bool) -> list[Request]:
         """Take a message; returns each request for a replay that is due."""
         place = self._place(topic)
-        said = _said(payload) if place is not None else None
+        said = _said(payload, bare=place[1] == "progress") if place is not None else None
         with self._lock:
             if place is not None and said is not None:
                 self._add(*place, said, retain)
@@ -140,7 +140,7 @@ class Gaps:
         now = self._clock.monotonic()
         heard = self._heard.get(topics.root)
         if heard is None:
-            if kind in _NEWS and len(self._heard) < _MAX_INSTRUMENTS and not (retain and kind != "sequence"):
+            if kind in _NEWS and len(self._heard) < _MAX_INSTRUMENTS and not retain:
                 self._heard[topics.root] = _Heard(topics, said.number or said.newest, said.epoch)
             return
         if said.epoch is not None and heard.epoch is not None and said.epoch != heard.epoch:
@@ -149,7 +149,7 @@ class Gaps:
             log.warning("%s: its outbox was rebuilt: it counts from 1 again", topics.root)
             heard = self._heard[topics.root] = _Heard(topics, 0, said.epoch)
         heard.epoch = heard.epoch or said.epoch
-        if not retain or kind == "sequence":
+        if not retain:
             heard.add(said, now)
 
 
@@ -168,23 +168,19 @@ def _due(heard: _Heard, now: float) -> list[Request]:
     return [(heard.topics.replay_request, request.model_dump_json().encode())]
 
 
-def _said(payload: bytes) -> _Said | None:
-    """What an event tells of the count; None for what is none."""
+def _said(payload: bytes, *, bare: bool) -> _Said | None:
+    """What an event, or progress without an envelope, tells of the count; None for what is neither."""
     if not payload or len(payload) > MAX_PAYLOAD:
         return None
     try:
         said: Any = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or "specversion" not in said:
+    if not isinstance(said, dict) or not (bare or "specversion" in said):
         return None
-    data, epoch = said.get("data"), said.get("epoch")
-    number, newest = _number(said.get("sequence")), 0
-    if str(said.get("type", "")).endswith(".sequence.v1") and isinstance(data, dict):
-        newest = _number(data.get("last"))
-    elif not number:
-        return None
-    return _Said(number, newest, epoch if isinstance(epoch, str) else None)
+    number, newest = (0, _number(said.get("last"))) if bare else (_number(said.get("sequence")), 0)
+    epoch = said.get("epoch")
+    return _Said(number, newest, epoch if isinstance(epoch, str) else None) if number or newest else None
 
 
 def _number(value: object) -> int:

@@ -35,7 +35,7 @@ def quoted(words: Sequence[str]) -> str:
     program, *rest = words
     if '"' in program or any("\0" in word or "\n" in word for word in words):
         raise ValueError(f"cannot be part of a command line: {words!r}")
-    return " ".join([f'"{program}"', subprocess.list2cmdline(rest)]).rstrip()
+    return " ".join([f'"{program}"', *(subprocess.list2cmdline([word]) for word in rest)])
 
 
 def hosted(base_python: PureWindowsPath, script: PureWindowsPath, config: PureWindowsPath) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agent.clock import iso
+from agent.clock import Clock, iso
 from agent.contract.event import MAX_PAYLOAD, Envelope
 from agent.contract.topics import Topics
-from agent.outbox import EventRow
+from agent.outbox import EventRow, Outbox
 
 _LIMITS = ((1000, 50), (200, 20), (100, 10), (60, 3))
 """Characters of a text and items of a list, tried in turn until an event is small enough."""
@@ -29,6 +29,11 @@ class Message:
 def source(topics: Topics) -> str:
     """The CloudEvents source of an instrument."""
     return f"/{topics.site}/{topics.instrument}"
+
+
+def epoch_of(outbox: Outbox, clock: Clock) -> str:
+    """When this outbox began to count (UTC seconds, hexadecimal): later ones sort behind it."""
+    return outbox.fact("epoch", f"{clock.now_ns() // 1_000_000_000:08x}")
 
 
 def clears(row: EventRow) -> bool:

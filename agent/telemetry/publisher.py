@@ -17,10 +17,9 @@ from agent.contract.topics import Topics
 from agent.outbox import EventRow, Outbox
 from agent.sources.context import ContextLog
 from agent.telemetry.connection import WINDOW
-from agent.telemetry.envelope import messages, replayed, state_again
+from agent.telemetry.envelope import epoch_of, messages, replayed, state_again
 from agent.telemetry.inbound import Inbound
 from agent.telemetry.link import Link, Told
-from agent.telemetry.numbers import Newest, epoch_of
 from agent.telemetry.replay import Replay
 from agent.telemetry.settings import MqttSettings
 
@@ -56,7 +55,6 @@ class Publisher:
         self._inbound = Inbound(settings, topics, context) if context else None
         heard = [topics.replay_request, *(self._inbound.topics if self._inbound else [])]
         self._epoch = epoch_of(outbox, self._clock)
-        self._newest = Newest(outbox, topics, self._epoch)
         self._link = Link(settings, topics, self._clock, heard, self._epoch)
         self._replay = Replay(outbox)
         self._on_the_way: dict[int, int] = {}
@@ -143,7 +141,6 @@ class Publisher:
         match told.kind:
             case "connected":
                 self._link.on_connected()
-                self._newest.forget()
                 self._publish_retained()
             case "acknowledged":
                 sequence = self._on_the_way.pop(told.number, _REPLAYED)
@@ -192,8 +189,6 @@ class Publisher:
             self._on_the_way[number] = row.sequence
         for row in self._replay.take(WINDOW - len(self._on_the_way), now):
             self._on_the_way[self._link.send(replayed(row, self._topics, self._epoch))] = _REPLAYED
-        if not self._on_the_way and not self._acknowledged and (newest := self._newest.tell(now, self._clock.now_ns())):
-            self._on_the_way[self._link.send(newest)] = _REPLAYED
 
     def _next(self) -> bool:
         """Read ahead when all that was read is sent."""

@@ -61,7 +61,7 @@ def test_every_topic_of_the_contract_is_there() -> None:
     }
     assert addresses == {
         TOPICS.status, TOPICS.current, TOPICS.progress, TOPICS.calibration("psf"), TOPICS.alert("disk"),
-        TOPICS.replay_request, TOPICS.session, TOPICS.amended, TOPICS.sequence,
+        TOPICS.replay_request, TOPICS.session, TOPICS.amended,
         *(TOPICS.lifecycle(event) for event in LIFECYCLE),
     }  # fmt: skip
 

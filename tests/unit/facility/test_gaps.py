@@ -107,9 +107,8 @@ def test_a_late_subscriber_gets_what_was_lost_by_itself(nats: Broker, tmp_path: 
 
 
 def count(last: int, epoch: str = "1") -> bytes:
-    """What the topic `sequence` holds."""
-    said = {"specversion": "1.0", "type": "org.scope-agent.sequence.v1", "sequence": 0, "epoch": epoch}
-    return json.dumps(said | {"data": {"last": last}}).encode()
+    """What `progress` says of it."""
+    return json.dumps({"frames": 0, "queue": 0, "last": last, "epoch": epoch}).encode()
 
 
 def of_epoch(number: int, epoch: str) -> bytes:
@@ -118,7 +117,7 @@ def of_epoch(number: int, epoch: str) -> bytes:
 
 def test_a_gap_at_the_end_is_noticed_without_another_event(gaps: Gaps, clock: Clock) -> None:
     hear(gaps, 7, 8)
-    assert gaps.note(TOPICS.sequence, count(11), False) == []
+    assert gaps.note(TOPICS.progress, count(11), False) == []
     assert gaps.missing() == {TOPICS.root: 3}
     clock.now = 3
     assert gaps.due() == [(TOPICS.replay_request, b'{"since":8,"until":11}')]
@@ -126,8 +125,9 @@ def test_a_gap_at_the_end_is_noticed_without_another_event(gaps: Gaps, clock: Cl
     assert gaps.missing() == {}
 
 
-def test_the_count_that_was_kept_says_where_an_instrument_is(gaps: Gaps, clock: Clock) -> None:
-    gaps.note(TOPICS.sequence, count(40), True)
+def test_the_count_alone_says_where_an_instrument_is(gaps: Gaps, clock: Clock) -> None:
+    gaps.note(TOPICS.progress, b'{"frames": 7, "last": null}', False)
+    gaps.note(TOPICS.progress, count(40), False)
     assert gaps.missing() == {}
     hear(gaps, 42)
     assert gaps.missing() == {TOPICS.root: 1}
@@ -138,7 +138,7 @@ def test_what_came_while_the_facility_was_away_is_asked_for(clock: Clock) -> Non
     before.note(STARTED, of_epoch(5, "1"), False)
     kept = json.loads(json.dumps(before.heard()))
     after = Gaps("scope/v1", clock, kept | {"scope/v1/x": [None, 1], "scope/v1/a/b": "?", "..": [None, 2]})
-    after.note(TOPICS.sequence, count(9), True)
+    after.note(TOPICS.progress, count(9), False)
     clock.now = 3
     assert after.due() == [(TOPICS.replay_request, b'{"since":5,"until":9}')]
 
@@ -148,7 +148,7 @@ def test_an_outbox_that_was_rebuilt_counts_from_one_again(gaps: Gaps, clock: Clo
         gaps.note(STARTED, of_epoch(number, "69a50000"), False)
     gaps.note(STARTED, of_epoch(3, "69a60000"), False)
     assert gaps.missing() == {TOPICS.root: 2}, "1 and 2 of the new count"
-    gaps.note(TOPICS.sequence, count(950, "69a50000"), True)
+    gaps.note(TOPICS.status, of_epoch(950, "69a50000"), True)
     assert gaps.missing() == {TOPICS.root: 2}, "what the broker kept of the old count is no news"
     for number in (1, 2):
         gaps.note(STARTED, of_epoch(number, "69a60000"), False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from agent.contract.topics import Topics
 from agent.delivery.settings import DeliverySettings
 from agent.document import Context
 from agent.errors import Rejected, Unreachable
+from agent.heart import Heart
 from agent.outbox import Outbox
 from agent.pipeline import Pipeline
 from agent.snapshot import load_profile
@@ -331,3 +334,22 @@ def test_a_step_that_fails_in_an_unforeseen_way_is_postponed_then_rejected(
     bench.turn(400)
     assert bench.outbox.get(ID).acquisition.state is State.REJECTED
     assert bench.outbox.get(ID).error == "ZeroDivisionError: a bug"
+
+
+def test_an_idle_agent_tells_the_number_of_its_newest_event(bench: Bench) -> None:
+    """So that a subscriber that misses the last one need not wait for another."""
+    told: list[dict[str, object]] = []
+    publisher = SimpleNamespace(troubles=[], problem=None, progress=lambda body: told.append(json.loads(body)))
+    heart = Heart(bench.station, bench.pipeline.listen, publisher, bench.folder, list)
+    heart.beat()
+    assert told == [], "the status is on its way"
+    bench.outbox.published([1], 1)
+    heart.beat()
+    assert [(one["last"], one["epoch"]) for one in told] == [(1, bench.outbox.fact("epoch", "none"))]
+    for _ in range(29):
+        bench.clock.pass_(1)
+        heart.beat()
+    assert len(told) == 1
+    bench.clock.pass_(1)
+    heart.beat()
+    assert len(told) == 2

@@ -171,27 +171,6 @@ def test_probe_says_what_is_wrong_in_one_line(broker: Broker) -> None:
         probe(MqttSettings(host="127.0.0.1", port=free_port()))
 
 
-def test_the_newest_number_is_told_and_kept(broker: Broker, outbox: Outbox) -> None:
-    outbox.announce([note(number) for number in range(1, 8)])
-
-    def told() -> dict[str, object]:
-        with subscribed(broker.port, TOPICS.sequence) as received:
-            _, body, _ = received.get(timeout=10)
-        event = Envelope.model_validate_json(body)
-        assert (event.sequence, event.epoch) == (0, outbox.fact("epoch", "none"))
-        return event.data
-
-    with publishing(outbox, broker.port) as publisher:
-        until(lambda: not outbox.unpublished(0, 1))
-        until(lambda: told() == {"last": 7})
-        outbox.announce([note(8)])
-        publisher.wake()
-        until(lambda: told() == {"last": 8})
-    with subscribed(broker.port, TOPICS.sequence) as received:
-        _, body, retained = received.get(timeout=10)
-    assert (retained, json.loads(body)["data"]) == (True, {"last": 8})
-
-
 def test_every_event_names_the_epoch_of_its_outbox(nats: Broker, outbox: Outbox, tmp_path: Path) -> None:
     class Later:
         def __getattr__(self, name: str) -> object:
