@@ -111,8 +111,12 @@ class Incoming:
         upload = Upload(id=secrets.token_hex(16), owner=owner, dataset=dataset, path=path, length=length)
         with disk_full_told():
             self._folder(upload.id).mkdir()
-            self.part(upload).touch()
-            self.save(upload)
+            try:
+                self.part(upload).touch()
+                self.save(upload)
+            except OSError:
+                self.remove(upload.id)
+                raise
         with self._guard:
             self._of[dataset].add(upload.id)
         return upload

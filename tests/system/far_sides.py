@@ -78,7 +78,8 @@ class FacilitySide(FarSide):
         return json.loads((root / RECORD).read_text())
 
     def left_behind(self) -> list[str]:
-        return [str(path) for path in (self.data / ".incoming").iterdir()]
+        uploads = sorted((self.data / ".incoming").iterdir())
+        return [f"{path.name}: {[(file.name, file.read_bytes()[:500]) for file in path.iterdir()]}" for path in uploads]
 
 
 class StoreSide(FarSide):

@@ -252,7 +252,8 @@ class Site:
         for name, digest in self.truth.items():
             self.check_file(name, digest, held.get(name, []))
         self.check_outbox()
-        assert not self.far.left_behind(), "orphaned uploads"
+        left = self.far.left_behind()
+        assert not left, f"orphaned uploads: {left}"
 
     def check_file(self, name: str, digest: str, held: list[str]) -> None:
         path = self.folder / "images" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import socket
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from agent.errors import NoSpace
+from agent.facility.incoming import Incoming
 
 from .rig import DATASET, Agent, Running, checksum, described, running, wait_for
 
@@ -321,3 +325,16 @@ def test_abandoned_uploads_expire(tmp_path: Path) -> None:
         wait_for(lambda: not (data / ".incoming" / stale).exists(), "the end of a stale upload")
         wait_for(lambda: not (data / ".staging/lab").exists(), "the end of a dataset that was never committed")
         assert (data / ".incoming" / fresh).exists()
+
+
+def test_an_upload_that_a_full_disk_refused_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    """Its address was never told, so nobody could go on with it or end it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    incoming = Incoming(tmp_path)
+    monkeypatch.setattr("agent.facility.incoming.write_atomic", full)
+    with pytest.raises(NoSpace):
+        incoming.create("scope1", DATASET, "data/a", 10)
+    assert list(tmp_path.iterdir()) == []
