@@ -192,7 +192,7 @@ def _acquire(kind: str, given: Given, said: dict[str, Any]) -> Path:
         raise Misconfigured(f"--acquire takes detector and power; take the images of {kind} and name them")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     ending = "ome.tiff" if kind == "detector" else "csv"
-    out: Path = (said["out"] or Path(f"calibration-{kind}-{stamp}.{ending}")).absolute()
+    out = Path(said["out"] or f"calibration-{kind}-{stamp}.{ending}").absolute()
     device, dot, prop = (said["meter"] or "").partition(".")
     if kind == "power" and not dot:
         raise Misconfigured("which power meter? Name it with --meter DEVICE.PROPERTY")
