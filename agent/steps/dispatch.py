@@ -164,7 +164,6 @@ class Dispatch:
     def _failed(self, entry: Entry, error: ScopeAgentError) -> None:
         match decide(error, entry.attempts, self.settings):
             case GiveUp():
-                self.station.outbox.give_up_uploads(entry.acquisition.id)
                 self.station.reject(entry.acquisition, str(error))
                 log.error("%s", error, extra={"action": "rejected", "acquisition": entry.acquisition.id})
             case retry:

@@ -62,5 +62,6 @@ class Station:
     def reject(self, acquisition: Acquisition, reason: str) -> None:
         """Keep it, visible, until an operator retries it."""
         noted = replace(acquisition, notes=(*acquisition.notes, reason))
+        self.outbox.give_up_uploads(acquisition.id)
         self.advance(noted, State.REJECTED, reason=reason)
         self.outbox.note_error(acquisition.id, reason)

@@ -77,9 +77,11 @@ class FacilitySide(FarSide):
             assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest, f"{dataset}/{path}"
         return json.loads((root / RECORD).read_text())
 
-    def left_behind(self) -> list[str]:
+    def left_behind(self, removed: set[str]) -> list[str]:
+        """Of what was deleted at its source before all of it had arrived, the facility clears the rest after a time."""
         uploads = sorted((self.data / ".incoming").iterdir())
-        return [f"{path.name}: {[(file.name, file.read_bytes()[:500]) for file in path.iterdir()]}" for path in uploads]
+        told = [f"{path.name}: {[(file.name, file.read_bytes()[:500]) for file in path.iterdir()]}" for path in uploads]
+        return [one for one in told if not any(Path(name).stem in one for name in removed)]
 
 
 class StoreSide(FarSide):
@@ -125,7 +127,7 @@ class StoreSide(FarSide):
         assert not held.different, (dataset, held.different)
         return json.loads(self._target.record(dataset))
 
-    def left_behind(self) -> list[str]:
+    def left_behind(self, removed: set[str]) -> list[str]:
         body = self._target._client.ask("GET", "", {"uploads": ""}).body.decode()
         return re.findall("<Key>(.*?)</Key>", body)
 

@@ -252,7 +252,7 @@ class Site:
         for name, digest in self.truth.items():
             self.check_file(name, digest, held.get(name, []))
         self.check_outbox()
-        left = self.far.left_behind()
+        left = self.far.left_behind(self.removed)
         assert not left, f"orphaned uploads: {left}"
 
     def check_file(self, name: str, digest: str, held: list[str]) -> None:

@@ -353,3 +353,16 @@ def test_an_idle_agent_tells_the_number_of_its_newest_event(bench: Bench) -> Non
     bench.clock.pass_(1)
     heart.beat()
     assert len(told) == 2
+
+
+def test_what_was_begun_for_a_rejected_acquisition_is_ended(bench: Bench) -> None:
+    """Whatever it was rejected for: parts that nobody goes on with would stay at the store."""
+    bench.see(image(bench.watched / "a.tif"))
+    while not bench.outbox.due(State.QUEUED, bench.clock.now_ns()):
+        bench.clock.pass_(0.5)
+        bench.pipeline.hear()
+        bench.pipeline.work()
+    (run,) = bench.all()
+    bench.outbox.claim(bench.outbox.files(run.id)[0], "upload-7")
+    bench.station.reject(run, "deleted before it was delivered")
+    assert bench.outbox.orphans() == ["upload-7"]
