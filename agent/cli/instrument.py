@@ -34,7 +34,9 @@ def init(
         bool,
         typer.Option("--core", help="Load the .cfg and ask the devices. Close other software that uses them first."),
     ] = False,
-    python: Annotated[str, typer.Option(help="Python of the acquisition software, for --core.")] = sys.executable,
+    python: Annotated[
+        str | None, typer.Option(help="Python of the acquisition software, for --core; else the agent's own.")
+    ] = None,
     running: Annotated[
         bool,
         typer.Option("--running", help="The devices of the software that runs now, as its hook last wrote them down."),
@@ -50,7 +52,11 @@ def init(
     from agent.document.profiled import assess
     from agent.snapshot.profile_text import Marginalia, profile_text
 
-    draft = _of_running(spool) if running or spool else _draft(source, python, core=core or source is None)
+    draft = (
+        _of_running(spool)
+        if running or spool
+        else _draft(source, python or sys.executable, core=core or source is None)
+    )
     said = assess(draft.profile)
     head = [
         "Instrument profile of scope-agent; keys without a value are still missing. Values are literals, or read",
