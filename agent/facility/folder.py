@@ -76,10 +76,11 @@ class FolderStorage:
     def create(self, owner: str, dataset: str, path: str, length: int) -> Upload:
         if self._shows_only:
             raise Refusal("nothing can be written into this store: ask who keeps it", HTTPStatus.FORBIDDEN)
-        self._refuse_committed(dataset)
         if self.free_bytes() - length < self._reserve:
             raise NoSpace("the facility's disk is full: free space there, the agent keeps the data")
-        upload = self._incoming.create(owner, dataset, path, length)
+        with self._lock(dataset):
+            self._refuse_committed(dataset)
+            upload = self._incoming.create(owner, dataset, path, length)
         if length == 0:
             return self.accept(self.receive(upload), bytes.fromhex(EMPTY_SHA256))
         return upload
@@ -103,8 +104,8 @@ class FolderStorage:
             with self._lock(upload.dataset):
                 self._refuse_committed(upload.dataset)
                 self._staging.put(upload, self._incoming.part(upload))
-            with disk_full_told():
-                self._incoming.save(upload)
+                with disk_full_told():
+                    self._incoming.save(upload)
         return upload
 
     def remove(self, upload_id: str) -> None:

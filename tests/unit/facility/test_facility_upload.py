@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 from agent.errors import NoSpace
+from agent.facility.folder import FolderStorage
 from agent.facility.incoming import Incoming
+from agent.facility.settings import Settings
 
 from .rig import DATASET, Agent, Running, checksum, described, running, wait_for
 
@@ -338,3 +340,26 @@ def test_an_upload_that_a_full_disk_refused_leaves_nothing_behind(tmp_path: Path
     with pytest.raises(NoSpace):
         incoming.create("scope1", DATASET, "data/a", 10)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_begun_while_its_dataset_is_committed_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    """A request that waited in the socket of a frozen facility comes when another try has delivered it all."""
+    storage = FolderStorage(Settings(data_dir=tmp_path))
+    body = b"pixels"
+    reception = storage.receive(storage.create("scope1", DATASET, "data/a", len(body)))
+    reception.write(body)
+    storage.accept(reception, hashlib.sha256(body).digest())
+    begin, late = storage._incoming.create, []
+
+    def meanwhile(*given: object) -> object:
+        manifest = f"{hashlib.sha256(body).hexdigest()}  data/a\n".encode()
+        late.append(threading.Thread(target=storage.commit, args=(DATASET, manifest)))
+        late[0].start()
+        late[0].join(0.3)
+        return begin(*given)
+
+    monkeypatch.setattr(storage._incoming, "create", meanwhile)
+    storage.create("scope1", DATASET, "data/b", 10)
+    late[0].join()
+    assert storage.is_committed(DATASET)
+    assert list((tmp_path / ".incoming").iterdir()) == []
