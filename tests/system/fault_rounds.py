@@ -211,7 +211,13 @@ class Site:
         time.sleep(self.chance.uniform(0.2, 1.5))
         self.between.lose = lambda head: False
 
+    def keep_running(self) -> None:
+        """What a service manager does: a daemon that met a full disk at its start is started again."""
+        if self.daemon.poll() is not None:
+            self.start_daemon()
+
     def round(self, number: int) -> None:
+        self.keep_running()
         for _ in range(self.chance.randint(0, 2)):
             self.acquire(len(self.truth))
         faults = self.faults()
@@ -237,6 +243,7 @@ class Site:
         deadline = time.monotonic() + seconds
         while (left := self.left()) is not None:
             assert time.monotonic() < deadline, left
+            self.keep_running()
             time.sleep(0.5)
         self.daemon.terminate()
         assert self.daemon.wait(15) == 0
