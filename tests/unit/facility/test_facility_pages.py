@@ -203,7 +203,7 @@ def test_the_page_of_a_dataset(looking: Any, facility: Running) -> None:
     page.goto(facility.url + f"/view/{DATASET}", wait_until="load")
     assert page.locator("figure img").count() == 2
     for number in range(2):
-        assert page.locator("figure img").nth(number).evaluate("one => one.naturalWidth") == 256
+        playwright.expect(page.locator("figure img").nth(number)).to_have_js_property("naturalWidth", 256)
     playwright.expect(page.locator("figcaption").first).to_contain_text("DAPI")
     text = page.locator("main").inner_text()
     for said in (
