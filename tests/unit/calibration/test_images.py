@@ -146,7 +146,7 @@ def test_a_reader_that_is_absent_and_a_file_that_is_damaged_are_said(
     path = tmp_path / f"x.{ending}"
     path.write_bytes(b"ZISRAWFILE" + bytes(600))
     pytest.importorskip(reader)
-    with pytest.raises(Rejected, match="the pixels cannot be read|holds no image"):
+    with pytest.raises(Rejected, match=r"the pixels cannot be read|holds no image"):
         load(path)
     monkeypatch.setitem(sys.modules, reader, None)
     with pytest.raises(Rejected, match=f"needs {reader}: pip install"):
