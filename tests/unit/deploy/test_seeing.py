@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -104,7 +105,9 @@ def test_on_a_terminal_it_is_live_until_ctrl_c(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "agent", "status", "-c", str(tmp_path / "config.toml")]
     master, slave = pty.openpty()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=slave, stderr=slave, stdin=slave)
+    # A shell's background job, as tests may be, ignores the interrupt, and its children would.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=slave, stderr=slave, stdin=slave, preexec_fn=heard)
     os.close(slave)
     shown = b""
     try:
