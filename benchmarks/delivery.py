@@ -1,7 +1,7 @@
 """Delivery side by side with others, in one run: `python benchmarks/delivery.py [s3|folder|facility ...]`.
 
 Ours counts everything: outbox, hashing, verification, commit. Environment: SCOPE_AGENT_SERVERS names the folder of
-rclone (and of Python with tuspy, tuspyserver and uvicorn); ROUNDS (5), SHAPES (big,med,small), FOLDER (on a disk).
+rclone (and of Python with tuspy, tuspyserver and uvicorn); ROUNDS (5), SHAPES (small,med,big), FOLDER (on a disk).
 Contenders take turns; medians with their range, wall seconds and client CPU seconds for each GiB.
 """
 
@@ -214,21 +214,21 @@ def against_s3(source: Path, numbers: Iterator[int]) -> dict[str, Callable[[], R
 
 
 def against_folder(source: Path, numbers: Iterator[int]) -> dict[str, Callable[[], Result]]:
-    place = Path(tempfile.mkdtemp(dir=os.environ.get("FOLDER")))
+    # Removed at the end: for minutes ext4 makes files slowly where many were removed.
+    kept = tempfile.TemporaryDirectory(dir=os.environ.get("FOLDER"))
+    stack.append(kept)
+    place = Path(kept.__enter__())
 
-    def clean(measure: Callable[[Path], Result]) -> Result:
+    def anew(measure: Callable[[Path], Result]) -> Result:
         here = place / str(next(numbers))
         here.mkdir()
         os.sync()
-        try:
-            return measure(here)
-        finally:
-            shutil.rmtree(here)
+        return measure(here)
 
     return {
-        "scope-agent": lambda: clean(lambda here: child("ours", "folder", str(here), str(source), "1", "4")),
-        "rsync -W": lambda: clean(lambda here: process(["rsync", "-W", "-r", f"{source}/", f"{here}/"])),
-        "rsync -W --fsync": lambda: clean(
+        "scope-agent": lambda: anew(lambda here: child("ours", "folder", str(here), str(source), "1", "4")),
+        "rsync -W": lambda: anew(lambda here: process(["rsync", "-W", "-r", f"{source}/", f"{here}/"])),
+        "rsync -W --fsync": lambda: anew(
             lambda here: process(["rsync", "-W", "-r", "--fsync", f"{source}/", f"{here}/"])
         ),
     }
@@ -270,7 +270,7 @@ PLACES = {"s3": against_s3, "folder": against_folder, "facility": against_facili
 
 
 def main(places: list[str]) -> None:
-    shapes = os.environ.get("SHAPES", "big,med,small").split(",")
+    shapes = os.environ.get("SHAPES", "small,med,big").split(",")
     with tempfile.TemporaryDirectory(dir=os.environ.get("FOLDER")) as folder:
         numbers = iter(range(int(time.time()) % 100_000 * 1000, 1 << 40))
         for shape in shapes:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agent.clock import utc
@@ -45,6 +46,7 @@ def dataset_path(site: str, instrument: str, name: str, started_ns: int, acquisi
     )
 
 
+@lru_cache(maxsize=64)
 def check_dataset_path(path: str) -> str:
     """Return a dataset path that a client sent, or raise Rejected: six levels of safe characters, nothing else."""
     parts = path.split("/")

@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
 from agent.contract.manifest import parse
 from agent.delivery.ahead import ahead, beside
+from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.settings import FolderSettings
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
@@ -26,9 +27,12 @@ from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, 
 _STAGING = ".scope-agent"
 _PART = ".scope-agent-part"
 _BLOCK = 1 << 20
-_SMALL = 8 << 20
-_FLUSH = 64 << 20
-"""So many bytes are written, brought to the disk and read back, while the next are written."""
+_SMALL = 1 << 20
+"""Files up to this size are brought to the disk and read back together, when their dataset is committed."""
+_WINDOW = 32 << 20
+"""So many bytes are written, brought to the disk, read back and compared, while the next are written."""
+_MANY = 16
+"""From so many files on, one call brings them all to the disk."""
 _READERS = 8
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -85,7 +89,7 @@ class FolderTarget:
             if (final / MANIFEST).exists():
                 return _compared(listed, self._hashes(final, dataset))
             staged = self._staged(dataset)
-            held = _compared(listed, self._hashes(staged, dataset, to_disk=True))
+            held = _compared(listed, self._hashes(staged, dataset, durably=True))
             if held.missing or held.different:
                 return held
             self._publish(staged, final, manifest, listed)
@@ -127,57 +131,46 @@ class FolderTarget:
         return _sha256(path)
 
     def _write(self, part: Path, file: Outgoing) -> str:
-        """Write what is not there yet; the hash of what a second look finds there."""
-        back = _ReadBack(part) if self._read_back else None
-        try:
-            held, sent = self._write_through(part, file, back)
-        finally:
-            if back:
-                back.close()
-        if held != sent:
-            part.unlink()
-        return held
-
-    def _write_through(self, part: Path, file: Outgoing, back: _ReadBack | None) -> tuple[str, str]:
+        """Write what is not there yet; the hash of what was sent, which is what a second look found there."""
         own = hashlib.sha256()
-        reading = ahead(file.blocks(0), 2) if file.size > _SMALL else beside(file.blocks(0))
-        with part.open("r+b" if part.exists() else "w+b", buffering=0) as out, reading as blocks:
-            at = flushed = 0
+        reading = ahead(file.blocks(0), 2) if file.size > _WINDOW else beside(file.blocks(0))
+        with (
+            part.open("r+b" if part.exists() else "w+b", buffering=0) as out,
+            reading as blocks,
+            _written(out, part, look_back=self._read_back) as window,
+        ):
             same = True
             for block in blocks:
                 # A part of an earlier try is compared, never trusted by its size.
                 same = same and out.read(len(block)) == block
                 if not same:
-                    out.seek(at)
-                    _write_all(out, block)
-                at += len(block)
+                    out.seek(window.at)
+                    write_all(out, block)
                 if file.digest is None:
                     own.update(block)
-                if back and at - flushed >= _FLUSH:
-                    _to_disk(out)
-                    flushed = at
-                    back.up_to(at)
-            out.truncate(at)
-            os.fsync(out.fileno())
-            if back:
-                _forget_cache(out)
-        if at != file.size:
-            raise Retryable(f"{at} of {file.size} bytes of {file.target} were written: writing it again")
-        sent = file.digest() if file.digest is not None else own.hexdigest()
-        return back.finish() if back else sent, sent
+                window.add(block)
+            out.truncate(window.at)
+        if window.at != file.size:
+            raise Retryable(f"{window.at} of {file.size} bytes of {file.target} were written: writing it again")
+        return file.digest() if file.digest is not None else own.hexdigest()
 
-    def _hashes(self, folder: Path, dataset: str | None, *, to_disk: bool = False) -> dict[str, str]:
+    def _hashes(self, folder: Path, dataset: str | None, *, durably: bool = False) -> dict[str, str]:
         """By path; what was read back when it was sent and has not changed is not read a third time."""
-
-        def digest(path: Path) -> tuple[str, str]:
-            name, status = path.relative_to(folder).as_posix(), path.stat()
+        found: dict[str, str] = {}
+        left: list[Path] = []
+        for path in _files(folder):
+            status = path.stat()
+            name = _name(folder, path)
             size, mtime_ns, known = self._sent.get((dataset or "", name), (-1, -1, ""))
             if (size, mtime_ns) == (status.st_size, status.st_mtime_ns):
-                return name, known
-            return name, _settled(path) if to_disk else _sha256(path)
-
+                found[name] = known
+            else:
+                left.append(path)
+        digest = _sha256
+        if durably:
+            digest = _looked_up if len(left) >= _MANY and sync_all(folder) else _settled
         with ThreadPoolExecutor(_READERS, "scope-agent-read-back") as pool:
-            return dict(pool.map(digest, _files(folder)))
+            return found | dict(zip((_name(folder, path) for path in left), pool.map(digest, left), strict=True))
 
     def _publish(self, staged: Path, final: Path, manifest: bytes, listed: dict[str, str]) -> None:
         for path in list(_files(staged)):
@@ -211,42 +204,72 @@ class FolderTarget:
             raise Unreachable(f"{self._root} fails: {error}") from error
 
 
-class _ReadBack:
-    """Hashes a file from the disk behind its writer, in a thread."""
+class _Window:
+    """The last bytes that were written: when they are many, they go to the disk and are read back in a thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._digest = hashlib.sha256()
-        self._at = 0
-        self._pool: ThreadPoolExecutor | None = None
+    def __init__(self, out: BinaryIO, path: Path, pool: ThreadPoolExecutor | None) -> None:
+        self._out, self._path, self._pool = out, path, pool
+        self._blocks: list[bytes] = []
+        self._size = 0
         self._last: Future[None] | None = None
+        self.at = 0
+        """Bytes written so far."""
 
-    def up_to(self, end: int) -> None:
-        """Bytes before `end` are on the disk and will not change."""
+    def add(self, block: bytes) -> None:
+        self.at += len(block)
+        if self._pool is None:
+            return
+        self._blocks.append(block)
+        self._size += len(block)
+        if self._size >= _WINDOW:
+            self._flush(self._pool)
+
+    def finish(self) -> None:
+        """The last bytes too; raises Retryable when any are not there as they were written."""
         self._wait()
-        self._pool = self._pool or ThreadPoolExecutor(1, "scope-agent-read-back")
-        self._last = self._pool.submit(self._read, end)
+        self._settle(self.at - self._size, self._blocks)
 
-    def finish(self) -> str:
-        """The hash of all of it, the last bytes included."""
+    def _flush(self, pool: ThreadPoolExecutor) -> None:
         self._wait()
-        self._read(None)
-        return self._digest.hexdigest()
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
+        self._last = pool.submit(self._settle, self.at - self._size, self._blocks)
+        self._blocks, self._size = [], 0
 
     def _wait(self) -> None:
         if self._last is not None:
             self._last.result()
 
-    def _read(self, end: int | None) -> None:
+    def _settle(self, at: int, blocks: list[bytes]) -> None:
+        """Bring what was written to the disk; Retryable unless the file then holds these bytes from `at` on."""
+        to_disk(self._out)
+        found = bytearray(max(map(len, blocks), default=0))
         with self._path.open("rb", buffering=0) as file:
-            file.seek(self._at)
-            while block := file.read(_BLOCK if end is None else min(_BLOCK, end - self._at)):
-                self._digest.update(block)
-                self._at += len(block)
+            file.seek(at)
+            if any(_filled(file, found, len(block)) != block for block in blocks):
+                raise Retryable(f"{self._path} holds other bytes than were written: writing it again")
+
+
+@contextmanager
+def _written(out: BinaryIO, path: Path, *, look_back: bool) -> Iterator[_Window]:
+    """A window whose bytes are on the disk, and as they should be, when the block ends without an error."""
+    if not look_back:
+        window = _Window(out, path, None)
+        yield window
+        window.finish()
+        return
+    with ThreadPoolExecutor(1, "scope-agent-read-back") as pool:
+        window = _Window(out, path, pool)
+        yield window
+        window.finish()
+
+
+def _filled(file: FileIO, buffer: bytearray, size: int) -> bytearray:
+    """The next `size` bytes, fewer only at the end; the buffer itself where it has that size."""
+    view = memoryview(buffer)[:size]
+    got = 0
+    while got < size and (more := file.readinto(view[got:])):
+        got += more
+    # Compared as a whole: comparing a view looks at every byte by itself.
+    return buffer if got == len(buffer) else buffer[:got]
 
 
 def _write_small(part: Path, file: Outgoing) -> str:
@@ -256,8 +279,8 @@ def _write_small(part: Path, file: Outgoing) -> str:
         raise Retryable(f"{sum(map(len, pieces))} of {file.size} bytes of {file.target} were read: reading it again")
     with part.open("wb", buffering=0) as out:
         for piece in pieces:
-            _write_all(out, piece)
-        _forget_cache(out)
+            write_all(out, piece)
+        forget(out)
     if file.digest is not None:
         return file.digest()
     digest = hashlib.sha256()
@@ -275,42 +298,15 @@ def _settled(path: Path) -> str:
             with suppress(OSError):
                 path.unlink()
             raise
-        _forget_cache(file)
+        forget(file)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable; Windows journals them itself, and some shares know no such call."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
-
-
-def _to_disk(out: BinaryIO) -> None:
-    if sys.platform == "linux":
-        os.fdatasync(out.fileno())
-        _forget_cache(out)
-    else:
-        os.fsync(out.fileno())
-
-
-def _forget_cache(out: BinaryIO) -> None:
-    """So that reading back asks the disk or the server, not our own memory; what is not there yet goes there."""
-    if sys.platform == "linux":
-        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _write_all(out: BinaryIO, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[out.write(view) :]
+def _looked_up(path: Path) -> str:
+    """The hash of what is on the disk, where it is already."""
+    with path.open("rb", buffering=0) as file:
+        forget(file)
+        return hashlib.sha256(file.readall()).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -319,6 +315,10 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(parent) / name
             if not name.endswith(_PART) and path != folder / MANIFEST:
                 yield path
+
+
+def _name(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _sha256(path: Path) -> str:

@@ -24,12 +24,16 @@ def is_network(path: Path) -> bool | None:
     """True for a network share, which tells of no events; None where it cannot be told."""
     if sys.platform == "win32":
         return _windows(path)
+    kind = file_system(path)
+    return None if kind is None else kind in _REMOTE or kind.startswith("fuse")
+
+
+def file_system(path: Path) -> str | None:
+    """Kind of the file system that holds `path` (`ext4`, `nfs4`); None where it cannot be told, as on Windows."""
     try:
-        device = path.stat().st_dev
+        return _kind_of(path.stat().st_dev, str(path)) if sys.platform != "win32" else None
     except OSError:
         return None
-    kind = _kind_of(device, str(path))
-    return None if kind is None else kind in _REMOTE or kind.startswith("fuse")
 
 
 def is_away(folder: str, device: str = "") -> bool:

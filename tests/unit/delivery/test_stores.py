@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.contract.manifest import render
+from agent.delivery import disk
 from agent.delivery.folder import FolderTarget
 from agent.delivery.port import Outgoing
 from agent.delivery.settings import DeliverySettings, FolderSettings
 from agent.delivery.targets import open_target
 from agent.delivery.wire import Body
-from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Unreachable
+from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
 from agent.testing.target import DATASET, outgoing
 from tests import servers
 from tests.unit.delivery.meddler import Meddler
@@ -222,6 +224,50 @@ def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
     assert held.different == ("data/a",)
     with pytest.raises(Rejected):
         target.held(DATASET)
+
+
+def test_a_large_file_is_read_back_while_it_is_written(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    blocks = [bytes([number]) * (1 << 20) for number in range(40)]
+    part = target._staged(DATASET) / "data" / "a.scope-agent-part"
+
+    def rot(at: int) -> Callable[[int], Iterator[bytes]]:
+        def handed_out(_offset: int) -> Iterator[bytes]:
+            yield from blocks[:-1]
+            with part.open("r+b") as file:
+                file.seek(at)
+                file.write(b"rot")
+            yield blocks[-1]
+
+        return handed_out
+
+    with pytest.raises(Retryable, match="other bytes than were written"):
+        target.send(DATASET, Outgoing("data/a", 40 << 20, rot(35 << 20)))
+    assert target.send(DATASET, outgoing("data/a", b"".join(blocks), 1 << 20)) == sha256(b"".join(blocks))
+    assert (target._staged(DATASET) / "data" / "a").read_bytes() == b"".join(blocks)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_many_small_files_are_brought_to_the_disk(tmp_path: Path, monkeypatch, at_once: bool) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    if not at_once:
+        monkeypatch.setattr("agent.delivery.disk.file_system", lambda _: "cifs")
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr("agent.delivery.folder.os.fsync", lambda handle: (synced.append(handle), real(handle)))
+    bodies = {f"data/{number}": bytes([number]) * 9 for number in range(40)}
+    for path, body in bodies.items():
+        target.send(DATASET, outgoing(path, body))
+    held = target.commit(DATASET, render({path: sha256(body) for path, body in bodies.items()}))
+    assert held.files == {path: sha256(body) for path, body in bodies.items()}
+    if not at_once or sys.platform != "linux":
+        assert len(synced) >= len(bodies)
+    elif disk.file_system(share) in disk._AT_ONCE:
+        assert len(synced) < len(bodies) // 2
 
 
 def test_a_dataset_appears_by_one_rename(tmp_path: Path) -> None:
