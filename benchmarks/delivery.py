@@ -164,8 +164,13 @@ def server(command: list[str], port: int, **more) -> Iterator[str]:
                 time.sleep(0.05)
             yield f"http://127.0.0.1:{port}"
         finally:
-            running.kill()
-            running.wait()
+            # Asked, it ends its broker too; killed, it would leave it behind.
+            running.terminate()
+            try:
+                running.wait(20)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
 
 
 def free_port() -> int:

@@ -45,6 +45,26 @@ def running(command: list[str], port: int) -> Iterator[subprocess.Popen]:
         process.wait()
 
 
+def end_facility(process: subprocess.Popen, data: Path) -> None:
+    """Kill a facility, and the broker that it started in its folder: nobody else ends that when it dies so."""
+    process.kill()
+    process.wait()
+    end_broker(data)
+
+
+def end_broker(data: Path) -> None:
+    """End the broker of a facility that was killed, if it had one."""
+    import psutil
+
+    try:
+        left = psutil.Process(int((data / "broker" / "nats.pid").read_text(encoding="utf-8")))
+        if str(data / "broker" / "nats.conf") in left.cmdline():
+            left.kill()
+            left.wait(10)
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return  # the facility ended by itself and took it along
+
+
 class Broker:
     """A real broker that can be killed and started again on the same port."""
 

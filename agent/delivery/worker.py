@@ -156,6 +156,7 @@ class Worker:
             upload=row.upload,
             on_upload=lambda upload: self.outbox.claim(row, upload),
             digest=lambda: reading.delivered_sha256,
+            so_far=lambda: reading.delivered_sha256,
         )
         held = self.target.send(dataset, outgoing)
         if not reading.complete:

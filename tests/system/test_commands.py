@@ -18,7 +18,7 @@ import tifffile
 from agent.cli.demo.folder import INSTRUMENT, SITE
 from agent.contract.record import Record
 from agent.facility.serve import create_token
-from tests.conftest import ROOT, free_port, wait_port
+from tests.conftest import ROOT, end_facility, free_port, wait_port
 from tests.system.test_demo import run
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -98,7 +98,7 @@ def test_the_demo_uses_a_facility_that_is_named(tmp_path: Path) -> None:
     port = free_port()
     token = create_token(tmp_path / "theirs", f"{SITE}/{INSTRUMENT}")
     command = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(tmp_path / "theirs")]
-    command += ["--port", str(port)]
+    command += ["--port", str(port), "--mqtt-port", "0"]
     facility = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_port(port, facility, 30)
@@ -109,8 +109,7 @@ def test_the_demo_uses_a_facility_that_is_named(tmp_path: Path) -> None:
         assert not (tmp_path / "d/facility/datasets").exists()
         assert token not in (tmp_path / "d/config.toml").read_text()
     finally:
-        facility.kill()
-        facility.wait()
+        end_facility(facility, tmp_path / "theirs")
 
 
 def test_a_second_ctrl_c_ends_the_daemon_at_once(tmp_path: Path) -> None:

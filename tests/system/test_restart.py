@@ -17,7 +17,7 @@ import pytest
 import tifffile
 
 from agent.facility.serve import create_token
-from tests.conftest import ROOT, Broker, free_port, wait_port
+from tests.conftest import ROOT, Broker, end_facility, free_port, wait_port
 from tests.unit.telemetry.test_publisher import subscribed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -34,7 +34,8 @@ def site(tmp_path: Path, nats: Broker) -> Iterator[Path]:
     """A facility process, a watched folder and a config; the daemon is the test's."""
     port = free_port()
     (tmp_path / "token").write_text(create_token(tmp_path / "facility", "lab/scope"))
-    facility = spawn("facility", "serve", "--data", str(tmp_path / "facility"), "--port", str(port))
+    data = tmp_path / "facility"
+    facility = spawn("facility", "serve", "--data", str(data), "--port", str(port), "--mqtt-port", "0")
     wait_port(port, facility, 30)
     (tmp_path / "images").mkdir()
     (tmp_path / "config.toml").write_text(
@@ -44,8 +45,7 @@ def site(tmp_path: Path, nats: Broker) -> Iterator[Path]:
         f'[mqtt]\nhost = "127.0.0.1"\nport = {nats.port}\n'
     )
     yield tmp_path
-    facility.kill()
-    facility.wait()
+    end_facility(facility, data)
 
 
 def acquisitions(site: Path) -> list[dict]:

@@ -21,7 +21,7 @@ from agent.delivery.settings import DeliverySettings
 from agent.delivery.wire import Wire
 from agent.errors import Misconfigured, NoSpace, Retryable, SourceChanged, Unreachable
 from agent.facility.serve import create_token
-from tests.conftest import ROOT, free_port, wait_port
+from tests.conftest import ROOT, end_facility, free_port, wait_port
 from tests.unit.delivery.meddler import Meddler
 from tests.unit.delivery.test_delivery import DATASET, Facility, facility, outbox, queued, worker  # noqa: F401
 
@@ -132,6 +132,7 @@ def frozen_facility(tmp_path: Path) -> tuple[subprocess.Popen, DeliverySettings]
     port = free_port()
     (tmp_path / "token").write_text(create_token(tmp_path / "f", "lab/scope"))
     command = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(tmp_path / "f"), "--port", str(port)]
+    command += ["--mqtt-port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_port(port, process, 30)
     url = f"http://127.0.0.1:{port}"
@@ -164,8 +165,7 @@ def test_a_stopped_facility_is_given_up_and_resumed(tmp_path, outbox) -> None:  
         held = (tmp_path / "f/datasets" / DATASET / "data/a.bin").read_bytes()
         assert held == source.read_bytes()
     finally:
-        process.kill()
-        process.wait()
+        end_facility(process, tmp_path / "f")
         target.close()
 
 
