@@ -5,6 +5,8 @@
    The body may already carry the whole file (creation-with-upload).
 2. `PATCH` on the location from `Upload-Offset`; `Upload-Checksum: sha256 <base64>` over the body is mandatory,
    460 discards the chunk. `HEAD` tells the offset. `DELETE` ends the upload and removes it.
+   Where `OPTIONS` names it, `Upload-Checksum: sha256-running <base64>` may stand instead: the hash of all bytes of
+   the file up to the end of the body, so that neither side hashes twice; 412 when the facility has lost it.
    The last answer carries `Upload-Sha256: <hex>`: the hash of what the facility holds.
 3. `PUT /datasets/{dataset}/manifest-sha256.txt` commits: the facility compares its own hash of every file with
    the manifest, then makes the dataset visible, the manifest last. 200 with CommitAnswer;
@@ -25,6 +27,9 @@ DATASETS = "/datasets"
 HEALTH = "/health"
 CHECKSUM_MISMATCH = 460
 SHA256_HEADER = "Upload-Sha256"
+ALGORITHMS_HEADER = "Tus-Checksum-Algorithm"
+OF_CHUNK = "sha256"
+RUNNING = "sha256-running"
 
 
 class CommitAnswer(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -37,11 +37,14 @@ class FacilityTarget:
         self._settings = settings
         self._chunk = settings.chunk_mib << 20
         self._last: tuple[str, Held] | None = None
+        self._takes_running: bool | None = None
+        """The facility takes checksums of all bytes so far; asked before the first file that is more than a chunk."""
         self._token = read_token(settings)
         self._wire = Wire(str(settings.url), "the facility", settings.stall_s, settings.ca_file)
 
     def check(self) -> None:
-        self._ask("OPTIONS", upload.UPLOAD)
+        answer = self._ask("OPTIONS", upload.UPLOAD)
+        self._takes_running = upload.RUNNING in answer.headers.get(upload.ALGORITHMS_HEADER).split(",")
 
     def doubts(self) -> list[str]:
         return []
@@ -119,11 +122,16 @@ class FacilityTarget:
     def _send_rest(self, location: str, offset: int, file: Outgoing) -> str:
         """Chunks from `offset` on; a cut is gone on from for as long as every try gets further."""
         stale = 0
+        if self._takes_running is None:
+            self.check()
+        so_far = file.so_far if self._takes_running else None
         while True:
             began = offset
             try:
-                offset, digest = self._patch(location, offset, file)
+                offset, digest = self._patch(location, offset, file, so_far)
                 return digest or self._whole(location, file)
+            except _Forgotten:
+                so_far = None
             except _Elsewhere:
                 stale += 1
                 if stale > _STALE:
@@ -135,14 +143,18 @@ class FacilityTarget:
                 continue
             offset = self._offset(location)
 
-    def _patch(self, location: str, offset: int, file: Outgoing) -> tuple[int, str | None]:
+    def _patch(
+        self, location: str, offset: int, file: Outgoing, so_far: Callable[[], str] | None
+    ) -> tuple[int, str | None]:
         digest: str | None = None
-        with ahead(_chunks(file.blocks(offset), self._chunk)) as chunks:
+        with ahead(_chunks(file.blocks(offset), self._chunk, so_far)) as chunks:
             for body, checksum in chunks:
                 headers = _BODY | {"Upload-Offset": str(offset), "Upload-Checksum": checksum}
-                answer = self._ask("PATCH", location, headers=headers, body=body, accept=(204, 409))
+                answer = self._ask("PATCH", location, headers=headers, body=body, accept=(204, 409, 412))
                 if answer.status == 409:
                     raise _Elsewhere
+                if answer.status == 412:
+                    raise _Forgotten
                 offset += body.size
                 digest = answer.headers.told(upload.SHA256_HEADER)
         return offset, digest
@@ -187,6 +199,10 @@ class _Elsewhere(Exception):
     """The upload does not stand where we thought."""
 
 
+class _Forgotten(Exception):
+    """The facility does not know the hash of what it holds so far, as after a restart."""
+
+
 def _held(answer: Answer, dataset: str) -> Held:
     try:
         said = upload.CommitAnswer.model_validate_json(answer.body)
@@ -197,20 +213,29 @@ def _held(answer: Answer, dataset: str) -> Held:
     return Held(said.files, tuple(said.missing), tuple(said.different))
 
 
-def _chunks(blocks: Iterator[bytes], size: int) -> Iterator[tuple[Body, str]]:
-    """Blocks gathered to chunks of at least `size` bytes, but the last, each with its checksum."""
+def _chunks(blocks: Iterator[bytes], size: int, so_far: Callable[[], str] | None = None) -> Iterator[tuple[Body, str]]:
+    """Blocks gathered to chunks of at least `size` bytes, but the last, each with its checksum.
+
+    Hashing costs most: where the hash of all bytes `so_far` is known, it is the checksum.
+    """
     pieces: list[bytes] = []
     length, digest = 0, hashlib.sha256()
+
+    def chunk() -> tuple[Body, str]:
+        told = _told(digest.digest()) if so_far is None else _told(bytes.fromhex(so_far()), upload.RUNNING)
+        return Body(tuple(pieces), length), told
+
     for block in blocks:
-        # Hashed while the block is still in the processor's cache.
-        digest.update(block)
+        if so_far is None:
+            # Hashed while the block is still in the processor's cache.
+            digest.update(block)
         pieces.append(block)
         length += len(block)
         if length >= size:
-            yield Body(tuple(pieces), length), _told(digest.digest())
+            yield chunk()
             pieces, length, digest = [], 0, hashlib.sha256()
     if length:
-        yield Body(tuple(pieces), length), _told(digest.digest())
+        yield chunk()
 
 
 def _digest(body: Body, file: Outgoing) -> bytes:
@@ -220,8 +245,8 @@ def _digest(body: Body, file: Outgoing) -> bytes:
     return hashlib.sha256(b"".join(body.pieces)).digest()
 
 
-def _told(digest: bytes) -> str:
-    return f"sha256 {base64.b64encode(digest).decode()}"
+def _told(digest: bytes, algorithm: str = upload.OF_CHUNK) -> str:
+    return f"{algorithm} {base64.b64encode(digest).decode()}"
 
 
 def _b64(text: str) -> str:

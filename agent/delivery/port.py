@@ -25,6 +25,10 @@ class Outgoing:
     """Called with the place to resume at before the first byte goes out, and whenever it changes."""
     digest: Callable[[], str] | None = None
     """SHA-256 (hex) of the delivered bytes, once `blocks` has handed out the last."""
+    so_far: Callable[[], str] | None = None
+    """SHA-256 (hex) of all delivered bytes up to the end of what `blocks` has handed out, those before its offset
+    too; where it costs nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class FolderFile:
 class FolderStorage:
     """See Storage. All folders lie on one file system, so that a rename is a commit."""
 
+    keeps_running_hash = True
     lends_in_place = True
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
@@ -91,9 +92,9 @@ class FolderStorage:
     def expires_ns(self, upload_id: str) -> int:
         return self._incoming.touched_ns(upload_id) + self._age_ns
 
-    def receive(self, upload: Upload) -> FolderReception:
+    def receive(self, upload: Upload, *, running: bool = False) -> FolderReception:
         try:
-            return self._incoming.receive(upload)
+            return self._incoming.receive(upload, running=running)
         except FileNotFoundError:
             raise Unknown("no such upload: create it again") from None
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from agent.contract.upload import CHECKSUM_MISMATCH
 from agent.facility.durable import begin_writing, disk_full_told, sha256_of, write_atomic
-from agent.facility.refusal import Conflict, Refusal, Unknown
+from agent.facility.refusal import Conflict, Forgotten, Refusal, Unknown
 from agent.facility.storage import Upload
 
 if TYPE_CHECKING:
@@ -36,14 +36,18 @@ _MAX_RUNNING = 4096
 
 
 class FolderReception:
-    """A chunk on its way into a part file. `discard` may come while another thread still writes."""
+    """A chunk on its way into a part file. `discard` may come while another thread still writes.
 
-    def __init__(self, upload: Upload, part: Path, whole: _Hash | None) -> None:
+    `whole` is the hash of what comes before it, where that is known; `running`: the checksum will be that of both.
+    """
+
+    def __init__(self, upload: Upload, part: Path, whole: _Hash | None, *, running: bool) -> None:
         self.upload = upload
         self.size = 0
         self._lock = threading.Lock()
-        self._chunk = hashlib.sha256()
-        self._whole = whole
+        # From the start of the file, the chunk's hash is the hash of the whole.
+        self._whole = whole if upload.offset else hashlib.sha256()
+        self._chunk = self._whole if self._whole is not None and (running or not upload.offset) else hashlib.sha256()
         self._file = part.open("r+b", buffering=0)
         self._file.seek(upload.offset)
 
@@ -55,7 +59,7 @@ class FolderReception:
             while view:
                 view = view[self._file.write(view) or 0 :]
             self._chunk.update(block)
-            if self._whole is not None:
+            if self._whole is not None and self._whole is not self._chunk:
                 self._whole.update(block)
             self.size += len(block)
 
@@ -73,8 +77,7 @@ class FolderReception:
             else:
                 begin_writing(self._file.fileno())
             self._file.close()
-            # From the start of the file, the chunk's hash is the hash of the whole.
-            return self._chunk if self.upload.offset == 0 else self._whole
+            return self._whole
 
     def discard(self) -> None:
         with self._lock:
@@ -139,9 +142,12 @@ class Incoming:
         info = self._folder(upload.id) / _INFO
         write_atomic(info, upload.model_dump_json().encode(), durable=False)
 
-    def receive(self, upload: Upload) -> FolderReception:
-        offset, whole = self._running.get(upload.id, (-1, None))
-        return FolderReception(upload, self.part(upload), whole.copy() if whole and offset == upload.offset else None)
+    def receive(self, upload: Upload, *, running: bool) -> FolderReception:
+        offset, known = self._running.get(upload.id, (-1, None))
+        whole = known.copy() if known and offset == upload.offset else None
+        if running and upload.offset and whole is None:
+            raise Forgotten
+        return FolderReception(upload, self.part(upload), whole, running=running)
 
     def advance(self, reception: FolderReception, sha256: bytes) -> Upload:
         """Count a checked chunk; `sha256` of the answer is set once the file is whole. Raises Refusal."""

@@ -24,7 +24,7 @@ from agent.facility.comparing import EMPTY_SHA256, compare
 from agent.facility.naming import check_dataset
 from agent.facility.object_uploads import Staged, Uploads
 from agent.facility.objects_client import Objects
-from agent.facility.refusal import Conflict, Refusal, Unknown
+from agent.facility.refusal import Conflict, Forgotten, Refusal, Unknown
 from agent.facility.settings import Settings
 from agent.facility.spool import SpoolReception
 from agent.facility.storage import Reception, Upload
@@ -59,6 +59,7 @@ class ObjectFile:
 class ObjectStorage:
     """See Storage."""
 
+    keeps_running_hash = False
     lends_in_place = False
 
     def __init__(self, settings: Settings, store: ObjectStore, clock: Clock | None = None) -> None:
@@ -83,7 +84,10 @@ class ObjectStorage:
     def expires_ns(self, upload_id: str) -> int:
         return self._uploads.touched_ns(upload_id) + self._age_ns
 
-    def receive(self, upload: Upload) -> SpoolReception:
+    def receive(self, upload: Upload, *, running: bool = False) -> SpoolReception:
+        if running and upload.offset:
+            # The chunk before may have come to another replica.
+            raise Forgotten
         return SpoolReception(upload, self._spool, self._reserve)
 
     def accept(self, reception: Reception, sha256: bytes) -> Upload:

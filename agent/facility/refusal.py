@@ -27,3 +27,13 @@ class Conflict(Refusal):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, HTTPStatus.CONFLICT)
+
+
+class Forgotten(Refusal):
+    """The hash of what came before a chunk is not known any more, as after a restart."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the hash so far is not known: send 'Upload-Checksum: sha256 <base64>' of the body alone",
+            HTTPStatus.PRECONDITION_FAILED,
+        )

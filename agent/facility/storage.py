@@ -60,6 +60,8 @@ class Reception(Protocol):
 class Storage(Protocol):
     """Uploads, and the datasets they become. Every call may block; all are safe from several threads."""
 
+    keeps_running_hash: bool
+    """`receive` may be asked for `running`."""
     lends_in_place: bool
     """`lend` costs nothing, because the files lie on this machine."""
 
@@ -75,8 +77,10 @@ class Storage(Protocol):
         """When an upload is removed if nothing happens to it (UTC ns)."""
         ...
 
-    def receive(self, upload: Upload) -> Reception:
-        """Begin a chunk at the upload's offset."""
+    def receive(self, upload: Upload, *, running: bool = False) -> Reception:
+        """Begin a chunk at the upload's offset. `running`: its checksum is that of all bytes from the start of the
+        file; raises Forgotten when the hash of those before the chunk is not known.
+        """
         ...
 
     def accept(self, reception: Reception, sha256: bytes) -> Upload:

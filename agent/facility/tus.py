@@ -7,9 +7,10 @@ import binascii
 from collections.abc import Mapping
 from email.utils import format_datetime
 from http import HTTPStatus
+from typing import NamedTuple
 
 from agent.clock import utc
-from agent.contract.upload import SHA256_HEADER, TUS_VERSION, UPLOAD
+from agent.contract.upload import ALGORITHMS_HEADER, OF_CHUNK, RUNNING, SHA256_HEADER, TUS_VERSION, UPLOAD
 from agent.facility.refusal import Refusal
 from agent.facility.storage import Upload
 
@@ -19,13 +20,20 @@ _EXTENSIONS = "creation,creation-with-upload,checksum,termination,expiration"
 _MAX_DIGITS = 18
 
 
-def abilities(max_size: int) -> dict[str, str]:
-    """Headers of the answer to OPTIONS."""
+class Checksum(NamedTuple):
+    """What a body must hash to: by itself, or with all bytes of the file before it (`running`)."""
+
+    digest: bytes
+    running: bool
+
+
+def abilities(max_size: int, *, running: bool) -> dict[str, str]:
+    """Headers of the answer to OPTIONS; `running`: the storage knows the hash of what came before a chunk."""
     return RESUMABLE | {
         "Tus-Version": TUS_VERSION,
         "Tus-Extension": _EXTENSIONS,
         "Tus-Max-Size": str(max_size),
-        "Tus-Checksum-Algorithm": "sha256",
+        ALGORITHMS_HEADER: f"{OF_CHUNK},{RUNNING}" if running else OF_CHUNK,
     }
 
 
@@ -67,10 +75,10 @@ def metadata(headers: Mapping[str, str], max_bytes: int) -> dict[str, str]:
     return found
 
 
-def checksum(headers: Mapping[str, str]) -> bytes:
-    """The 32 bytes of Upload-Checksum, or Refusal: without one, nothing is accepted."""
+def checksum(headers: Mapping[str, str]) -> Checksum:
+    """What Upload-Checksum tells, or Refusal: without one, nothing is accepted."""
     algorithm, _, value = headers.get("upload-checksum", "").partition(" ")
-    if algorithm != "sha256":
+    if algorithm not in (OF_CHUNK, RUNNING):
         raise Refusal("send 'Upload-Checksum: sha256 <base64>' over the body of every request that carries bytes")
     try:
         digest = base64.b64decode(value.strip(), validate=True)
@@ -78,7 +86,7 @@ def checksum(headers: Mapping[str, str]) -> bytes:
         digest = b""
     if len(digest) != 32:
         raise Refusal("Upload-Checksum is not the base64 of 32 bytes")
-    return digest
+    return Checksum(digest, algorithm == RUNNING)
 
 
 def announced(headers: Mapping[str, str]) -> int | None:

@@ -45,7 +45,10 @@ def router() -> APIRouter:
         if "authorization" in request.headers:
             # So that an agent can check its token without writing anything.
             writer(request, parts)
-        return Response(status_code=204, headers=tus.abilities(parts.settings.max_file_bytes))
+        return Response(
+            status_code=204,
+            headers=tus.abilities(parts.settings.max_file_bytes, running=parts.storage.keeps_running_hash),
+        )
 
     @routes.post(UPLOAD, status_code=201)
     async def create(request: Request, parts: Shared, who: Annotated[Identity, Depends(writer)]) -> Response:
@@ -118,12 +121,12 @@ def _check_chunk(headers: Mapping[str, str], left: int) -> None:
 async def _receive(request: Request, parts: Parts, upload: Upload, lease: Lease) -> Upload:
     """Append the body as one chunk: all of it counts, or nothing."""
     _check_chunk(request.headers, upload.left)
-    digest = tus.checksum(request.headers)
-    reception = await run_in_threadpool(parts.storage.receive, upload)
+    told = tus.checksum(request.headers)
+    reception = await run_in_threadpool(parts.storage.receive, upload, running=told.running)
     try:
         await pump(request, reception, upload.left, lease)
         lease.settle()
-        return await run_in_threadpool(parts.storage.accept, reception, digest)
+        return await run_in_threadpool(parts.storage.accept, reception, told.digest)
     except ClientDisconnect:
         raise Conflict("the sender went away before the chunk was whole") from None
     finally:

@@ -128,15 +128,47 @@ def test_a_touch_without_a_change_costs_a_second_read_and_nothing_else(tmp_path,
 # Peers that freeze or crawl
 
 
-def frozen_facility(tmp_path: Path) -> tuple[subprocess.Popen, DeliverySettings]:
-    port = free_port()
-    (tmp_path / "token").write_text(create_token(tmp_path / "f", "lab/scope"))
+def frozen_facility(tmp_path: Path, port: int | None = None) -> tuple[subprocess.Popen, DeliverySettings]:
+    port = port or free_port()
+    if not (tmp_path / "token").exists():
+        (tmp_path / "token").write_text(create_token(tmp_path / "f", "lab/scope"))
     command = [sys.executable, "-m", "agent", "facility", "serve", "--data", str(tmp_path / "f"), "--port", str(port)]
     command += ["--mqtt-port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_port(port, process, 30)
     url = f"http://127.0.0.1:{port}"
     return process, DeliverySettings(url=url, token_file=tmp_path / "token", stall_s=1, chunk_mib=1)
+
+
+def test_a_facility_that_was_started_again_has_forgotten_the_hash_so_far(tmp_path, outbox) -> None:  # noqa: F811
+    told: list[str] = []
+    source = tmp_path / "a.bin"
+    source.write_bytes(os.urandom(6 << 20))
+    queued(outbox, source)
+    process, settings = frozen_facility(tmp_path)
+    target = FacilityTarget(settings.model_copy(update={"stall_s": 20.0}))
+    ask = target._wire.ask
+
+    def listened(method, path, *, headers, **more):
+        told.append(headers.get("Upload-Checksum", "").split(" ")[0])
+        answer = ask(method, path, headers=headers, **more)
+        if told.count("sha256-running") == 3 and process.poll() is None:
+            process.kill()
+            process.wait()
+        return answer
+
+    target._wire.ask = listened  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Unreachable):
+            worker(outbox, target).deliver(outbox.get("00-1"))
+        assert told.count("sha256") == 0, "hashed once"
+        process, _ = frozen_facility(tmp_path, settings.url.port)
+        worker(outbox, target).deliver(outbox.get("00-1"))
+        assert told.count("sha256") >= 3, "of each chunk alone, once the facility had forgotten"
+        assert (tmp_path / "f/datasets" / DATASET / "data/a.bin").read_bytes() == source.read_bytes()
+    finally:
+        end_facility(process, tmp_path / "f")
+        target.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")

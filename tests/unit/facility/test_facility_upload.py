@@ -34,7 +34,7 @@ def test_options_tell_what_is_spoken(facility: Running) -> None:
     assert set(answer.headers["Tus-Extension"].split(",")) == {
         "creation", "creation-with-upload", "checksum", "termination", "expiration",
     }  # fmt: skip
-    assert answer.headers["Tus-Checksum-Algorithm"] == "sha256"
+    assert answer.headers["Tus-Checksum-Algorithm"] == "sha256,sha256-running"
     assert int(answer.headers["Tus-Max-Size"]) == facility.settings.max_file_bytes
 
 
@@ -165,6 +165,37 @@ def test_resumed_after_a_restart_of_the_facility(tmp_path: Path) -> None:
         last = agent.patch(place, 100_000, BODY[100_000:])
         assert last.headers["Upload-Sha256"] == hashlib.sha256(BODY).hexdigest()
         assert agent.commit({"data/a.tif": hashlib.sha256(BODY).hexdigest()}).status_code == 200
+
+
+def running_checksum(before: bytes) -> str:
+    return checksum(before).replace("sha256", "sha256-running")
+
+
+def test_the_checksum_may_be_that_of_all_bytes_so_far(agent: Agent) -> None:
+    place = agent.create("data/a.tif", len(BODY)).headers["Location"]
+    assert agent.patch(place, 0, BODY[:1000], running_checksum(BODY[:1000])).status_code == 204
+    # Of the chunk alone, of other bytes before it, of a damaged chunk.
+    for wrong in (BODY[1000:2000], b"x" + BODY[1:2000], BODY[:1999] + b"?"):
+        assert agent.patch(place, 1000, BODY[1000:2000], running_checksum(wrong)).status_code == 460
+    assert offset(agent.head(place)) == 1000
+    assert agent.patch(place, 1000, BODY[1000:2000], running_checksum(BODY[:2000])).status_code == 204
+    assert agent.patch(place, 2000, BODY[2000:3000]).status_code == 204, "the two may take turns"
+    last = agent.patch(place, 3000, BODY[3000:], running_checksum(BODY))
+    assert last.headers["Upload-Sha256"] == hashlib.sha256(BODY).hexdigest()
+
+
+def test_after_a_restart_the_checksum_must_be_of_the_chunk_alone(tmp_path: Path) -> None:
+    with running(tmp_path) as facility:
+        agent = facility.agent()
+        token = agent.http.headers["Authorization"].removeprefix("Bearer ")
+        place = agent.create("data/a.tif", len(BODY)).headers["Location"]
+        agent.patch(place, 0, BODY[:1000], running_checksum(BODY[:1000]))
+    with running(tmp_path) as facility:
+        agent = facility.agent_with(token)
+        assert agent.patch(place, 1000, BODY[1000:], running_checksum(BODY)).status_code == 412
+        assert offset(agent.head(place)) == 1000
+        last = agent.patch(place, 1000, BODY[1000:])
+        assert last.headers["Upload-Sha256"] == hashlib.sha256(BODY).hexdigest()
 
 
 def test_bytes_that_a_power_cut_took_are_asked_for_again(agent: Agent, facility: Running) -> None:
