@@ -1,62 +1,136 @@
-"""Many small files at the same time: each thread takes the next one when it is done with the last."""
+"""Many small files at the same time.
+
+Larger ones go by threads: each takes the next one when it is done with the last. Of tiny ones a single thread has
+several on their way, for where a file costs a tenth of a millisecond, threads mostly wait for each other; more come
+only while most of the time goes by waiting for a slow disk or a far store.
+"""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from agent.errors import ScopeAgentError
 from agent.outbox import FileRow, Sent
+
+Begin = Callable[[FileRow], Callable[[], Sent]]
+"""Sends a file; what it returns is called once and waits for it to arrive."""
 
 IN_FLIGHT = 64 << 20
 """Bytes that are held at the same time, however many files go out in parallel."""
-_UNCOUNTED = 256 << 10
+TINY = 256 << 10
 """Files up to this size are not counted: even 64 of them are little."""
 _MOST_LARGER = 8
 """Threads for files that are larger: each keeps some of the memory that it used, whoever uses it next."""
-_EVERY_S = 0.2
+_LOOK_S = 0.1
+_TELL_S = 0.2
+_FEW = 50
+"""Tiny files between two looks, below which they are waited for."""
 
 
 def send_all(
-    rows: list[FileRow], send: Callable[[FileRow], Sent], arrived: Callable[[list[Sent]], None], parallel: int
+    rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int, *, overlapping: bool
 ) -> None:
-    """`send` each row; `arrived` is told of some hundreds at a time, also of those that arrived before a failure.
+    """Send each row; `arrived` is told of some hundreds at a time, also of those that arrived before a failure.
 
-    The first failure is raised when all threads are done; nothing is begun after it.
+    `overlapping`: `begin` returns before a tiny file has arrived. At most `parallel` files are on their way. The
+    first failure is raised when all threads are done; nothing is begun after it.
     """
-    left, done, budget = deque(rows), deque[Sent](), _Budget(IN_FLIGHT)
-    if max(row.size for row in rows) > _UNCOUNTED:
-        parallel = min(parallel, _MOST_LARGER)
-    failed = threading.Event()
+    tiny = [row for row in rows if overlapping and row.size <= TINY]
+    larger = [row for row in rows if not overlapping or row.size > TINY]
+    if tiny:
+        _Overlapping(tiny, begin, arrived, parallel).run(1)
+    if larger:
+        if max(row.size for row in larger) > TINY:
+            parallel = min(parallel, _MOST_LARGER)
+        _OneByOne(larger, begin, arrived, parallel).run(parallel)
 
-    def work() -> None:
+
+class _Batch(ABC):
+    """What is left to send, and what was sent but not told yet."""
+
+    def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
+        self._begin, self._arrived, self._parallel = begin, arrived, min(parallel, len(rows))
+        self._left, self._done = deque(rows), deque[Sent]()
+        self._failed = threading.Event()
+        self._threads = 0
+
+    def run(self, threads: int) -> None:
+        """Returns when everything was sent and told."""
+        with ThreadPoolExecutor(self._parallel, "scope-agent-send") as pool:
+            self._threads = min(threads, self._parallel)
+            working = [pool.submit(self._guarded) for _ in range(self._threads)]
+            left, looks = len(self._left), 0
+            while wait(working, timeout=_LOOK_S).not_done:
+                before, left, looks = left, len(self._left), looks + 1
+                if left and before - left < _FEW and self._threads < self._parallel:
+                    self._threads += 1
+                    working.append(pool.submit(self._guarded))
+                if looks % round(_TELL_S / _LOOK_S) == 0:
+                    self._tell()
+        self._tell()
+        for worker in working:
+            worker.result()
+
+    def _guarded(self) -> None:
         try:
-            while not failed.is_set():
-                try:
-                    row = left.popleft()
-                except IndexError:
-                    return
-                with budget.held(row.size):
-                    done.append(send(row))
+            self._work()
         except BaseException:
-            failed.set()
+            self._failed.set()
             raise
 
-    with ThreadPoolExecutor(parallel, "scope-agent-send") as pool:
-        working = [pool.submit(work) for _ in range(min(parallel, len(rows)))]
-        while wait(working, timeout=_EVERY_S).not_done:
-            _tell(done, arrived)
-    _tell(done, arrived)
-    for worker in working:
-        worker.result()
+    @abstractmethod
+    def _work(self) -> None:
+        """What each thread does."""
+
+    def _next(self) -> FileRow | None:
+        """None when there is none, or after a failure."""
+        try:
+            return None if self._failed.is_set() else self._left.popleft()
+        except IndexError:
+            return None
+
+    def _tell(self) -> None:
+        some = [self._done.popleft() for _ in range(len(self._done))]
+        if some:
+            self._arrived(some)
 
 
-def _tell(done: deque[Sent], arrived: Callable[[list[Sent]], None]) -> None:
-    some = [done.popleft() for _ in range(len(done))]
-    if some:
-        arrived(some)
+class _Overlapping(_Batch):
+    """Each thread begins the next file before the last ones have arrived."""
+
+    def _work(self) -> None:
+        pending = deque[Callable[[], Sent]]()
+        try:
+            while (row := self._next()) is not None:
+                while pending and len(pending) >= self._parallel // self._threads:
+                    self._done.append(pending.popleft()())
+                pending.append(self._begin(row))
+            while pending:
+                self._done.append(pending.popleft()())
+        except BaseException:
+            # What is on its way may well arrive, and then it counts.
+            for end in pending:
+                with suppress(ScopeAgentError):
+                    self._done.append(end())
+            raise
+
+
+class _OneByOne(_Batch):
+    """Each thread begins a file when the last has arrived, and there is room for its bytes."""
+
+    def _work(self) -> None:
+        while (row := self._next()) is not None:
+            with self._budget.held(row.size):
+                self._done.append(self._begin(row)())
+
+    def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
+        super().__init__(rows, begin, arrived, parallel)
+        self._budget = _Budget(IN_FLIGHT)
 
 
 class _Budget:
@@ -68,7 +142,7 @@ class _Budget:
 
     @contextmanager
     def held(self, size: int) -> Iterator[None]:
-        size = min(size, self._most) if size > _UNCOUNTED else 0
+        size = min(size, self._most) if size > TINY else 0
         if not size:
             yield
             return

@@ -7,13 +7,16 @@ line by line.
 
 from __future__ import annotations
 
-import io
 import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 _LINE = 1 << 16
 _LINES = 200
@@ -63,8 +66,7 @@ class Connection:
         self.open = False
         self._address, self._tls, self._connect_s = address, tls, connect_s
         self._socket: socket.socket
-        self._raw: _Timed
-        self._reader: io.BufferedReader
+        self._incoming: Incoming
 
     def connect(self) -> None:
         """Raises OSError."""
@@ -77,46 +79,43 @@ class Connection:
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         if self._tls is not None:
             made = self._tls.wrap_socket(made, server_hostname=self._address[0])
+        # Where something waits, it sets a limit for as long as it does: mostly nothing does.
+        made.settimeout(0)
         self._socket = made
-        self._raw = _Timed(made, self.limit)
-        self._reader = io.BufferedReader(self._raw, 1 << 16)
+        self._incoming = Incoming(made, self.limit)
         self.open = True
 
     def rests(self) -> bool:
         """Nothing has come since the last answer: what has would be taken for the answer to the next request."""
-        self._raw.at_once = True
-        try:
-            return not self._reader.peek(1) and not self._raw.ended
-        except OSError:
-            return False
-        finally:
-            self._raw.at_once = False
+        return self._incoming.nothing()
 
     def close(self) -> None:
         """May be repeated."""
         if self.open:
             self.open = False
-            self._reader.close()
             self._socket.close()
 
     def push(self, *pieces: bytes) -> None:
         """Send; the limit is one for all of them, not for each write."""
-        self._socket.settimeout(self.limit.left())
         sent = 0
         if len(pieces) > 1 and self._tls is None and hasattr(self._socket, "sendmsg"):
-            sent = self._socket.sendmsg(pieces)
+            with suppress(BlockingIOError):
+                sent = self._socket.sendmsg(pieces)
         for piece in pieces:
             if sent >= len(piece):
                 sent -= len(piece)
                 continue
             self._socket.settimeout(self.limit.left())
-            self._socket.sendall(memoryview(piece)[sent:] if sent else piece)
+            try:
+                self._socket.sendall(memoryview(piece)[sent:] if sent else piece)
+            finally:
+                self._socket.settimeout(0)
             sent = 0
 
     def response(self, method: str) -> Response:
         """The head of the answer. Raises NotHttp, and OSError when the peer is gone or too slow."""
         while True:
-            line = self._reader.readline(_LINE)
+            line = self._incoming.line()
             match = _STATUS.fullmatch(line)
             if match is None:
                 raise (
@@ -127,12 +126,12 @@ class Connection:
             headers = self._headers()
             status = int(match[1])
             if status >= 200:
-                return Response(self._reader, method, status, headers, old=line.startswith(b"HTTP/1.0"))
+                return Response(self._incoming, method, status, headers, old=line.startswith(b"HTTP/1.0"))
 
     def _headers(self) -> Headers:
         found = Headers()
         for _ in range(_LINES):
-            line = self._reader.readline(_LINE)
+            line = self._incoming.line()
             if line in (b"\r\n", b"\n"):
                 return found
             name, colon, value = line.decode("latin-1").partition(":")
@@ -142,16 +141,77 @@ class Connection:
         raise NotHttp("the head of the answer does not end as it should")
 
 
+class Incoming:
+    """What has come over a socket and was not taken yet; it waits no longer than the limit allows."""
+
+    def __init__(self, sock: socket.socket, limit: Limit) -> None:
+        self._sock, self._limit = sock, limit
+        self._held = b""
+        self._at = 0
+
+    def nothing(self) -> bool:
+        """The peer has sent nothing more and has not closed."""
+        if self._at < len(self._held):
+            return False
+        try:
+            self._held, self._at = self._sock.recv(1), 0
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def line(self) -> bytes:
+        """With its end; without one where the peer closed, or after 64 KiB."""
+        while True:
+            end = self._held.find(b"\n", self._at) + 1
+            if end or len(self._held) - self._at > _LINE:
+                break
+            more = self._received()
+            if not more:
+                end = len(self._held)
+                break
+            self._held, self._at = self._held[self._at :] + more, 0
+        begin, self._at = self._at, end or len(self._held)
+        return self._held[begin : self._at]
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; fewer only where the peer closed."""
+        held = self._held[self._at : self._at + size]
+        self._at += len(held)
+        if len(held) == size:
+            return held
+        into = bytearray(size)
+        into[: len(held)] = held
+        at, view = len(held), memoryview(into)
+        while at < size and (got := self._waited(self._sock.recv_into, view[at:])):
+            at += got
+        return bytes(view[:at])
+
+    def _received(self) -> bytes:
+        return self._waited(self._sock.recv, _LINE)
+
+    def _waited(self, receive: Callable[[A], R], argument: A) -> R:
+        try:
+            return receive(argument)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._sock.settimeout(self._limit.left())
+        try:
+            return receive(argument)
+        finally:
+            self._sock.settimeout(0)
+
+
 class Response:
     """An answer whose body is still to be read."""
 
-    def __init__(self, reader: io.BufferedReader, method: str, status: int, headers: Headers, *, old: bool) -> None:
+    def __init__(self, incoming: Incoming, method: str, status: int, headers: Headers, *, old: bool) -> None:
         self.status, self.headers = status, headers
         self.ended = False
         """The whole body was read."""
         self.closes = old or "close" in headers.get("connection", "").lower()
         """The connection cannot be used again."""
-        self._reader = reader
+        self._incoming = incoming
         self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         self._left: int | None = None
         if method == "HEAD" or status in (204, 304):
@@ -175,7 +235,7 @@ class Response:
         if self._chunked and not self._left and not self._next_chunk():
             self.ended = True
             return b""
-        data = self._reader.read(size if self._left is None else min(size, self._left))
+        data = self._incoming.read(size if self._left is None else min(size, self._left))
         if self._left is None:
             self.ended = not data
             return data
@@ -202,7 +262,7 @@ class Response:
         return False
 
     def _line(self) -> bytes:
-        line = self._reader.readline(_LINE)
+        line = self._incoming.line()
         if not line.endswith(b"\n"):
             raise ConnectionResetError("the answer ended before its end")
         return line
@@ -215,27 +275,3 @@ def head(method: str, path: str, host: str, headers: Mapping[str, str]) -> bytes
     if not text.count("\r") == text.count("\n") == len(headers) + 3:
         raise ValueError(f"the head of {method} {path}")
     return text.encode("latin-1")
-
-
-class _Timed(io.RawIOBase):
-    """The receiving side of a socket under a limit."""
-
-    def __init__(self, sock: socket.socket, limit: Limit) -> None:
-        self._sock, self._limit = sock, limit
-        self.at_once = False
-        """Give what is there and wait for nothing."""
-        self.ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(0 if self.at_once else self._limit.left())
-        try:
-            count = self._sock.recv_into(buffer)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            if self.at_once:
-                return None
-            raise
-        self.ended = count == 0
-        return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent.contract.layout import RECORD
 
@@ -39,6 +39,19 @@ class Held:
     """SHA-256 (hex) by path."""
     missing: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A target to which one thread can have several small files on their way."""
+
+    def begin(self, dataset: str, path: str, body: bytes, sha256: str) -> Callable[[], bool]:
+        """Send a file and return before the far side has answered. Raises what `Target.send` raises.
+
+        What it returns must be called. It waits for the answer: True when the far side holds these very bytes, by
+        its own check; False when there is more to say than that, which `Target.send` of the same file finds out.
+        """
+        ...
 
 
 class Target(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from agent.contract.manifest import parse
 from agent.delivery import s3_parts
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.refusal import refusal
-from agent.delivery.s3_client import S3Client, b64, read_credentials
+from agent.delivery.s3_client import OWNER, SHA256, S3Client, b64, read_credentials
 from agent.delivery.s3_parts import Multipart
 from agent.delivery.s3_probe import Guarantees, probe
 from agent.delivery.settings import S3Settings
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_META = "x-amz-meta-"
-_OWNER = "scope-agent-owner"
-_SHA256 = "scope-agent-sha256"
 _BLOCK = 1 << 20
 _LIST_S = 60.0
 """Time that a store may take for a page of a list."""
@@ -51,6 +48,7 @@ class S3Target:
         self._settings = settings
         self._stall_s = stall_s
         self._owner = owner
+        self._plain_owner = owner.isascii() and owner.split() == [owner]
         self._client = S3Client(settings, stall_s)
         self._part = settings.part_mib << 20
         self._known: dict[tuple[str, str], tuple[bytes, int]] = {}
@@ -62,6 +60,8 @@ class S3Target:
     @property
     def guarantees(self) -> Guarantees:
         """Probed once, before the first file."""
+        if self._probed is not None:
+            return self._probed
         with self._lock:
             if self._probed is None:
                 self._probed = probe(self._client, self._prefix)
@@ -87,8 +87,28 @@ class S3Target:
             digest, etag = self._send_whole(dataset, key, file)
         else:
             digest, etag = self._send_parts(dataset, key, file), ""
-        self._known[dataset, file.target] = (bytes.fromhex(digest), hash(etag) if etag else 0)
+        self._know(dataset, file.target, digest, etag)
         return digest
+
+    def begin(self, dataset: str, path: str, body: bytes, sha256: str) -> Callable[[], bool]:
+        """See Begins; only where the store itself refuses damaged bytes and to overwrite."""
+        checked = self.guarantees.creates_only and self.guarantees.checks_sha256
+        if not checked or not self._plain_owner or len(body) > self._part or self._committed(dataset) is not None:
+            return _unknown
+        lines = self._client.creation(self._key(dataset, path), self._owner, sha256, len(body))
+        answered = self._client.wire.begin(lines, body)
+
+        def holds() -> bool:
+            answer = answered()
+            if answer is None or answer.status != 200:
+                return False
+            self._know(dataset, path, sha256, answer.headers.get("ETag").strip('"'))
+            return True
+
+        return holds
+
+    def _know(self, dataset: str, path: str, digest: str, etag: str) -> None:
+        self._known[dataset, path] = (bytes.fromhex(digest), hash(etag) if etag else 0)
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
         listed = parse(manifest)
@@ -129,6 +149,9 @@ class S3Target:
 
     def _committed(self, dataset: str) -> dict[str, str] | None:
         """Its manifest; asked once for the dataset that is under way, for the end is conditional anyway."""
+        current = self._current
+        if current[0] == dataset:
+            return current[1]
         with self._lock:
             if self._current[0] != dataset:
                 manifest = self._manifest(dataset)
@@ -157,8 +180,8 @@ class S3Target:
         headers = {
             "Content-Type": "application/octet-stream",
             "x-amz-checksum-sha256": b64(digest),
-            _META + _OWNER: self._owner,
-            _META + _SHA256: digest,
+            OWNER: self._owner,
+            SHA256: digest,
         }
         if create:
             headers["If-None-Match"] = "*"
@@ -169,8 +192,8 @@ class S3Target:
         """The key exists. False: with these very bytes. True: with others, which we left and nobody can see yet."""
         if found.status == 404:
             return True
-        ours = found.headers.get(_META + _OWNER) == self._owner
-        same = found.headers.get(_META + _SHA256) == digest and self.guarantees.checks_sha256
+        ours = found.headers.get(OWNER) == self._owner
+        same = found.headers.get(SHA256) == digest and self.guarantees.checks_sha256
         if same or self._read_back(key) == digest:
             return False
         if not ours or self._manifest(dataset) is not None:
@@ -214,7 +237,7 @@ class S3Target:
         return digest if self.guarantees.checks_parts else self._read_back(key) or ""
 
     def _begin(self, key: str, file: Outgoing) -> Multipart:
-        upload = s3_parts.begin(self._client, key, file.size, self._part, {_META + _OWNER: self._owner})
+        upload = s3_parts.begin(self._client, key, file.size, self._part, {OWNER: self._owner})
         file.on_upload(upload.text())
         return upload
 
@@ -306,6 +329,11 @@ class S3Target:
             return Unreachable(f"{self._client.wire.what} cannot be reached: {text}")
         self._client.ask("HEAD", key, accept=(200, 404))
         return Retryable(f"{self._client.wire.what} does not list {key}: {text}")
+
+
+def _unknown() -> bool:
+    """Nothing was begun."""
+    return False
 
 
 _checked = lru_cache(16)(check_dataset_path)

@@ -20,6 +20,11 @@ from agent.delivery.settings import S3Settings
 from agent.delivery.wire import Answer, Body, Wire
 from agent.errors import Misconfigured
 
+OWNER = "x-amz-meta-scope-agent-owner"
+"""Header that says which installation left an object."""
+SHA256 = "x-amz-meta-scope-agent-sha256"
+_CREATION = f"content-type;host;if-none-match;x-amz-checksum-sha256;x-amz-content-sha256;x-amz-date;{OWNER};{SHA256}"
+_CREATION_LINES = 12
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -93,6 +98,32 @@ class S3Client:
             f"SignedHeaders={names}, Signature={signature}"
         )
         return path.removeprefix(self.wire.prefix) + (f"?{pairs}" if pairs else ""), told
+
+    def creation(self, key: str, owner: str, sha256: str, size: int) -> bytes:
+        """Head of a signed request that creates an object, for the many small: `signed` takes four times as long.
+
+        Misconfigured where something would end a line.
+        """
+        time, scope, signing = self._now()
+        checksum, host = b64(sha256), self.wire.host
+        path = self.wire.prefix + quote(f"/{self._settings.bucket}/{key}", safe="/-_.~")
+        canonical = (
+            f"PUT\n{path}\n\ncontent-type:application/octet-stream\nhost:{host}\nif-none-match:*\n"
+            f"x-amz-checksum-sha256:{checksum}\nx-amz-content-sha256:{sha256}\nx-amz-date:{time}\n"
+            f"{OWNER}:{owner}\n{SHA256}:{sha256}\n\n{_CREATION}\n{sha256}"
+        )
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        signature = hmac.digest(signing, f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}".encode(), "sha256").hex()
+        lines = (
+            f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\nIf-None-Match: *\r\n"
+            f"x-amz-checksum-sha256: {checksum}\r\nx-amz-content-sha256: {sha256}\r\nx-amz-date: {time}\r\n"
+            f"{OWNER}: {owner}\r\n{SHA256}: {sha256}\r\n"
+            f"Authorization: AWS4-HMAC-SHA256 Credential={self._credentials.key_id}/{scope}, "
+            f"SignedHeaders={_CREATION}, Signature={signature}\r\nContent-Length: {size}\r\n\r\n"
+        )
+        if not lines.count("\r") == lines.count("\n") == _CREATION_LINES:
+            raise Misconfigured(f"{self.wire.what} cannot be asked: there is a line end in a name or in delivery.s3")
+        return lines.encode("latin-1")
 
     def _now(self) -> tuple[str, str, bytes]:
         """The time as it is signed, the scope, and the key for it: made once a second."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.delivery.http11 import Connection, Headers, Response, head
+from agent.delivery.http11 import Connection, Headers, NotHttp, Response, head
 from agent.errors import Misconfigured, Unreachable
 
 SLOWEST = 32 << 10
@@ -120,6 +121,47 @@ class Wire:
             found = self._begin(connection, method, self._head(method, path, headers or {}, body), body, patience_s)
             yield Reply(connection, found, self._stall_s)
             kept = found.ended and not found.closes
+        except OSError as error:
+            raise self._unreachable(error) from error
+        finally:
+            if kept:
+                self._free.append(connection)
+            else:
+                connection.close()
+
+    def begin(self, lines: bytes, body: bytes) -> Callable[[], Answer | None]:
+        """Send the head and body of a PUT and return before it is answered.
+
+        What it returns waits for the answer, and must be called: None when the connection was lost, which tells
+        nothing of the request. Its time runs from now on; an answer that has come is never late.
+        """
+        connection = self._connection()
+        try:
+            if connection.open and not connection.rests():
+                connection.close()
+            if not connection.open:
+                connection.limit.restart(self._stall_s)
+                connection.connect()
+            connection.limit.restart(self._stall_s + len(body) / SLOWEST)
+            connection.push(lines, body)
+        except OSError as error:
+            connection.close()
+            if not isinstance(error, ConnectionError):
+                raise self._unreachable(error) from error
+        connection.limit.restart(self._stall_s)
+        return partial(self._end, connection)
+
+    def _end(self, connection: Connection) -> Answer | None:
+        kept = False
+        try:
+            if not connection.open:
+                return None
+            found = connection.response("PUT")
+            body = b"" if found.ended else Reply(connection, found, self._stall_s).all()
+            kept = not found.closes
+            return Answer("PUT", "", found.status, found.headers, body)
+        except (ConnectionError, NotHttp):
+            return None
         except OSError as error:
             raise self._unreachable(error) from error
         finally:

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from agent.contract import layout, manifest
 from agent.contract.record import FileEntry, Record
-from agent.delivery.batch import send_all
+from agent.delivery.batch import TINY, send_all
 from agent.delivery.pace import Pace
-from agent.delivery.port import Held, Outgoing, Target
-from agent.delivery.reading import BLOCK, Reading, sha256_of, still, unchanged, whole
+from agent.delivery.port import Begins, Held, Outgoing, Target
+from agent.delivery.reading import BLOCK, Reading, Whole, sha256_of, still, unchanged, whole
 from agent.errors import Mismatch, Retryable
 from agent.outbox import Entry, FileRow, Outbox, Sent
 
@@ -121,16 +121,36 @@ class Worker:
 
     def _send_small(self, dataset: str, rows: list[FileRow]) -> None:
         """Several at a time; those that arrived are written down together, also when one failed."""
-        send_all(rows, lambda row: self._send(dataset, row), self.outbox.sent, self.parallel)
+        target = self.target if isinstance(self.target, Begins) else None
+
+        def begin(row: FileRow) -> Callable[[], Sent]:
+            if target is not None and row.size <= TINY and _at_once(row):
+                return self._begin(target, dataset, row)
+            sent = self._send(dataset, row)
+            return lambda: sent
+
+        send_all(rows, begin, self.outbox.sent, self.parallel, overlapping=target is not None)
+
+    def _begin(self, target: Begins, dataset: str, row: FileRow) -> Callable[[], Sent]:
+        """Read it and send it; what is returned waits for the answer."""
+        read = whole(row)
+        self._may_go(row.size)
+        holds = target.begin(dataset, row.target, read.body, read.sha256)
+
+        def end() -> Sent:
+            if not holds():
+                return self._send_whole(dataset, row, read)
+            return Sent(row, read.sha256, read.sha256, row.size, read.touched_ns)
+
+        return end
 
     def _send(self, dataset: str, row: FileRow) -> Sent:
-        if row.size <= WHOLE and row.description is None and row.upload is None:
-            return self._send_whole(dataset, row)
+        if _at_once(row):
+            return self._send_whole(dataset, row, whole(row))
         return self._send_blocks(dataset, row)
 
-    def _send_whole(self, dataset: str, row: FileRow) -> Sent:
+    def _send_whole(self, dataset: str, row: FileRow, read: Whole) -> Sent:
         """What is small enough is read at once, and known to be what the file is before the first byte goes out."""
-        read = whole(row)
 
         def blocks(offset: int) -> Iterator[bytes]:
             self._may_go(row.size - offset)
@@ -228,6 +248,10 @@ class Worker:
         if again or wrong & {layout.RECORD, layout.CRATE, layout.PREVIEW}:
             raise Retryable(f"the facility misses {len(again) or len(wrong)} files or holds others: sending them again")
         raise Mismatch(f"the facility does not confirm the dataset {dataset}: it holds {len(held.files)} files")
+
+
+def _at_once(row: FileRow) -> bool:
+    return row.size <= WHOLE and row.description is None and row.upload is None
 
 
 def _dataset(entry: Entry) -> str:
