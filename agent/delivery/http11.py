@@ -228,6 +228,10 @@ class Response:
         self._left = int(length)
         self.ended = self._left == 0
 
+    def expected(self, size: int) -> int:
+        """Bytes that reading `size` waits for, as far as the peer told."""
+        return size if self._left is None or self._chunked else min(size, self._left)
+
     def read(self, size: int) -> bytes:
         """At most `size` more bytes; empty at the end."""
         if self.ended:

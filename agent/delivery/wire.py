@@ -67,7 +67,7 @@ class Reply:
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`; empty at the end."""
-        self._limit.restart(self._stall_s + size / SLOWEST)
+        self._limit.restart(self._stall_s + self._found.expected(size) / SLOWEST)
         return self._found.read(size)
 
     def all(self) -> bytes:
