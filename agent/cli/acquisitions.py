@@ -36,17 +36,23 @@ def _outbox(config: ConfigOption) -> Iterator[Any]:
 
 
 def _entry(outbox: Any, acquisition_id: str) -> Any:
-    """The acquisition whose id is, or ends with, the given text."""
+    """The acquisition whose id is, or begins or ends with, the given text."""
     found = outbox.get(acquisition_id)
-    ending = acquisition_id.replace("-", "")
+    part = acquisition_id.replace("-", "")
     matches = (
         [found]
         if found
-        else [entry for entry in outbox.newest(10_000) if entry.acquisition.id.replace("-", "").endswith(ending)]
+        else [entry for entry in outbox.newest(10_000) if _has(entry.acquisition.id.replace("-", ""), part)]
     )
-    if len(matches) != 1:
-        raise Misconfigured(f"{acquisition_id}: {len(matches)} acquisitions have this id; see 'acquisitions list'")
+    if not matches:
+        raise Misconfigured(f"there is no acquisition {acquisition_id}: 'scope-agent acquisitions list' has their ids")
+    if len(matches) > 1:
+        raise Misconfigured(f"{len(matches)} acquisitions have an id with {acquisition_id}: write more of it")
     return matches[0]
+
+
+def _has(whole: str, part: str) -> bool:
+    return whole.startswith(part) or whole.endswith(part)
 
 
 def methods_of(acquisition_id: str, config: ConfigOption) -> str:

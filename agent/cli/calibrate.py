@@ -99,6 +99,9 @@ def calibrate(
     if record:
         _check(kind, about, config)
     paths = [_acquire(kind, given, context.params)] if acquire else list(files or ())
+    for path in paths:
+        if not path.exists():
+            raise Misconfigured(f"{path} does not exist: name the images of the calibration")
     outcomes = analyse_files(kind, paths, given)
     policy = _policy(config)
     entries = _record(kind, outcomes, paths, about, config_path(config)) if record else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([entry.model_dump(mode="json", exclude_none=True) for entry in entries]))
         return
+    _none_yet(entries)
     for entry in entries:
         state = "FAIL" if entry.failed else "pass"
         typer.echo(f"{entry.id}  {entry.measured_at[:10]}  due {entry.due_at[:10]}  {state}  {about(entry)}")
@@ -72,9 +74,13 @@ def due(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     else:
         for one in found:
             typer.echo(f"{_when(one.days):26} {one.what}")
-        if not found:
-            typer.echo("nothing was ever measured; start with: scope-agent calibrate KIND FILE... --record")
+        _none_yet(found)
     raise typer.Exit(1 if late else 0)
+
+
+def _none_yet(found: Sequence[object]) -> None:
+    if not found:
+        typer.echo("nothing was ever measured; start with: scope-agent calibrate KIND FILE... --record")
 
 
 def _when(days: float | None) -> str:
@@ -105,6 +111,7 @@ def trend(
         told = trends(entries, kind, metric, every_metric=True)
         typer.echo(json.dumps([one.model_dump(mode="json", exclude_none=True) for one in told]))
         return
+    _none_yet(found)
     for one in found:
         limit = f"  ({one.sense} {one.limit:g})" if one.limit is not None else ""
         typer.echo(f"{one.metric} [{one.unit or ''}]  {one.holds_for}{limit}")

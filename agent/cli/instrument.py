@@ -58,7 +58,12 @@ def init(
         else _draft(source, python or sys.executable, core=core or source is None)
     )
     said = assess(draft.profile)
+    demo = source is None and not (running or spool)
+    unasked = "Of Micro-Manager's demo microscope, not of yours: name a .cfg or an image file, or say --running"
+    if demo:
+        typer.echo(unasked, err=True)
     head = [
+        *([unasked] if demo else []),
         "Instrument profile of scope-agent; keys without a value are still missing. Values are literals, or read",
         'from the device: {prop = "CameraID"}. Check this file with: scope-agent instrument check FILE',
         *(f"no part of the light path, as far as can be told: {device}" for device in draft.unused),

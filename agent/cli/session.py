@@ -28,13 +28,17 @@ def start(
     marks = _marks(calibration, tell or [])
     if not (user.strip() or project.strip() or sample.strip() or marks):
         raise Misconfigured("say who: name at least one of --user, --project and --sample, or --calibration KIND")
-    _note({"user": user, "project": project, "sample": sample}, config, marks)
+    said = {"user": user, "project": project, "sample": sample}
+    _note(said, config, marks)
+    named = ", ".join(f"{name} {value}" for name, value in (said | marks).items() if value)
+    typer.echo(f"from now on: {named}")
 
 
 @group.command()
 def stop(config: ConfigOption = None) -> None:
     """The session is over."""
     _note({}, config)
+    typer.echo("the session is over")
 
 
 def _marks(calibration: str, tell: list[str]) -> dict[str, str]:

@@ -14,7 +14,12 @@ from agent.errors import Misconfigured
 def verify_folder(dataset: Path) -> dict[str, Any]:
     """`{verified, files, missing, different, unlisted}` of a dataset folder."""
     manifest = dataset / MANIFEST
+    if dataset.is_file():
+        raise Misconfigured(f"{dataset} is a file: name the folder of the dataset, which holds {MANIFEST}")
     if not manifest.is_file():
+        within = next(iter(sorted(dataset.glob(f"*/{MANIFEST}"))), None)
+        if within is not None:
+            raise Misconfigured(f"{dataset} holds datasets: name one of them, such as verify {within.parent}")
         raise Misconfigured(f"{manifest} does not exist: the dataset is not whole, or this is no dataset")
     listed = parse(manifest.read_bytes())
     present = {path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file()} - {MANIFEST}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +24,39 @@ class Settings(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def read_small(path: Path) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 as PowerShell's `>` makes it. OSError, Misconfigured."""
+    data = path.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} cannot be read as text: save it as UTF-8") from None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, or Misconfigured."""
+    if path.is_dir():
+        raise Misconfigured(f"{path} is a folder: name the file in it")
+    text = ""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = read_small(path)
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise Misconfigured(f"{path} does not exist: name a file that does") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror or error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{path} is not valid TOML: {error}") from error
+        raise Misconfigured(f"{path} is not valid TOML: {error}{_slip(text, str(error))}") from error
+
+
+def _slip(text: str, error: str) -> str:
+    """What the line that TOML refuses most often lacks."""
+    found = re.search(r"at line (\d+)", error)
+    line = text.splitlines()[int(found[1]) - 1] if found and int(found[1]) <= len(text.splitlines()) else ""
+    if '"' in line and "\\" in line:
+        return ": write paths of Windows in single quotes, 'C:\\folder'"
+    return ": text stands in quotes" if "Invalid value" in error else ""
 
 
 def validate(model: type[Model], tables: dict[str, Any], where: str, context: Any = None) -> Model:
@@ -54,6 +79,8 @@ def _explain(model: type[BaseModel], loc: Sequence[int | str], error: Any) -> st
         return f"unknown key {key!r}: {hint}"
     if error["type"] == "missing":
         return f"{key!r} is missing: add it"
+    if error["type"] == "url_parsing":
+        return f"{key!r}: {error['input']!r} is no address: write it with http:// or https://, and the port behind it"
     text = str(error["msg"]).removeprefix("Value error, ")
     return f"{key!r}: {text[:1].lower()}{text[1:]}"
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import AnyHttpUrl, Field, model_validator
 
-from agent.contract.settings import Settings
+from agent.contract.settings import Settings, read_small
 from agent.errors import Misconfigured
 
 
@@ -153,6 +153,6 @@ def read_token(settings: DeliverySettings) -> str:
     if settings.token_file is None:
         return os.environ.get(settings.token_env, "")
     try:
-        return settings.token_file.read_text(encoding="utf-8").strip()
+        return read_small(settings.token_file).strip()
     except OSError as error:
         raise Misconfigured(f"delivery.token_file {settings.token_file} cannot be read: {error}") from error

@@ -72,7 +72,8 @@ class EmbeddedBroker:
         if self.port == 0 or _listens(self.reach, self.port):
             taken, self.port = self.port, _free_port()
             if taken:
-                log.warning("port %d is taken: if a broker runs there, name it with --broker", taken)
+                said = "port %d is taken: this broker gets %d; if a broker of yours runs there, name it with --broker"
+                log.warning(said, taken, self.port)
         self._launch(executable)
         self._wait_ready()
         self._thread.start()

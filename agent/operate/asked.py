@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.errors import Retryable
+from agent.errors import Misconfigured, Retryable
 from agent.operate.finding import Finding
 
 _ASKED, _ANSWER = "check-asked", "check.json"
@@ -19,8 +19,13 @@ _ASKED, _ANSWER = "check-asked", "check.json"
 def ask(state: Path, seconds: float = 60) -> list[Finding]:
     """What the running daemon finds. Raises Retryable when it does not answer in time."""
     answer = state / _ANSWER
-    answer.unlink(missing_ok=True)
-    (state / _ASKED).touch()
+    try:
+        answer.unlink(missing_ok=True)
+        (state / _ASKED).touch()
+    except OSError as error:
+        raise Misconfigured(
+            f"{state} cannot be written ({error.strerror}): run this as administrator or root"
+        ) from error
     for _ in range(int(seconds * 10)):
         if answer.exists():
             said = json.loads(answer.read_text(encoding="utf-8"))

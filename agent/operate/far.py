@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from agent.clock import Clock, utc
 from agent.config import Config
 from agent.contract.topics import Topics
-from agent.delivery.settings import DeliverySettings
+from agent.delivery.settings import DeliverySettings, read_token
 from agent.delivery.targets import open_target
 from agent.delivery.wire import Wire
-from agent.errors import ScopeAgentError
+from agent.errors import Misconfigured, ScopeAgentError
 from agent.operate import certificates
 from agent.operate.finding import Finding, Level, tried
 from agent.telemetry.settings import MqttSettings
@@ -43,6 +43,7 @@ def target(settings: DeliverySettings) -> Iterator[Finding]:
     """Does the target answer, accept us, and guarantee what we need?"""
     subject = settings.target
     try:
+        _named(settings)
         found = open_target(settings, "check")
         try:
             found.check()
@@ -50,11 +51,26 @@ def target(settings: DeliverySettings) -> Iterator[Finding]:
         finally:
             found.close()
     except ScopeAgentError as error:
-        yield Finding("fail", subject, str(error))
+        yield Finding("fail", subject, _away(error))
         return
     yield Finding("ok", subject, settings.place)
     for doubt in doubts:
         yield Finding("warn", subject, doubt)
+
+
+def _named(settings: DeliverySettings) -> None:
+    """Misconfigured without a token: the facility may answer those who bring none, and takes nothing from them."""
+    if settings.target == "facility" and not read_token(settings):
+        place = settings.token_file or f"the environment variable {settings.token_env}"
+        raise Misconfigured(
+            f"{place} holds no token: put there what 'scope-agent facility token create SITE/INSTRUMENT' prints"
+        )
+
+
+def _away(error: Exception) -> str:
+    """What an error says, and what to look at where nobody answers at all."""
+    nobody = isinstance(error.__cause__, OSError) and not isinstance(error, Misconfigured)
+    return f"{error}: is it on, and is the address right?" if nobody else str(error)
 
 
 def broker(settings: MqttSettings, topics: Topics, now: datetime) -> Iterator[Finding]:

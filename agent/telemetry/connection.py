@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.contract.settings import read_small
 from agent.errors import Misconfigured
 from agent.telemetry.settings import MqttSettings
 
@@ -84,8 +85,8 @@ def read_password(settings: MqttSettings) -> str | None:
     if settings.password_file is None:
         return os.environ.get(settings.password_env)
     try:
-        return settings.password_file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_small(settings.password_file).strip()
+    except OSError as error:
         raise Misconfigured(f"mqtt.password_file {settings.password_file} cannot be read: {error}") from error
 
 

@@ -62,6 +62,16 @@ class MqttSettings(Settings):
         usage = nemo_topics(self.nemo_tool, self.nemo_prefix) if self.nemo_tool is not None else ()
         return [*usage, *(topic for topic in sensors if topic)]
 
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        # An IPv6 address has colons, but never one alone.
+        if not value.strip() or "/" in value or value.count(":") == 1:
+            raise ValueError(
+                f"{value!r} is not a name or address alone: leave out mqtt://, and write the port as 'port'"
+            )
+        return value.strip()
+
     @field_validator("sensor_temperature", "sensor_humidity", "sensor_carbon_dioxide", "nemo_prefix")
     @classmethod
     def _topic(cls, value: str | None) -> str | None:

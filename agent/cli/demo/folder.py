@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent.errors import Misconfigured
 from agent.hook import install
+from agent.hook.known import forget
 
 SITE = "demo-facility"
 INSTRUMENT = "demo-scope"
@@ -97,6 +98,8 @@ def _make_environment(folder: Folder) -> None:
     own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     Path(packages, "shared-packages.pth").write_text("".join(f"{path}\n" for path in sorted(own)), encoding="utf-8")
     install.install(folder.python, folder.spool)
+    # No microscope of this computer: `check` of another config need not wonder at it.
+    forget(folder.python)
 
 
 def write_config(folder: Folder, facility: str, broker: tuple[str, int]) -> None:

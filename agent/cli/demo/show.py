@@ -78,7 +78,9 @@ def table(rows: list[Row], console: Console) -> None:
         shown.add_row("verified by SHA-256", "[green]yes[/green]" if found.verified else "[red]no[/red]")
         shown.add_row("events received", found.events)
         shown.add_row("completeness, filled/required", found.completeness)
-        shown.add_row("dataset", str(found.dataset) if found.dataset else "at the facility")
         shown.add_row("last frame to verified", f"{found.seconds:.1f} s" if found.seconds is not None else "unknown")
         shown.columns[1].overflow = "fold"
         console.print(shown)
+    for found in rows:
+        # Outside of the table: a path that is broken into lines cannot be copied.
+        console.print(f"{found.name}: {found.dataset or 'at the facility'}", soft_wrap=True, highlight=False)

@@ -1,0 +1,199 @@
+"""What somebody gets wrong who sees the program for the first time: each is one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from agent.cli.app import app, load_commands
+from agent.config import load
+from agent.contract.layout import MANIFEST
+from agent.delivery.settings import DeliverySettings, read_token
+from agent.errors import Misconfigured, ScopeAgentError
+from agent.facility.serve import create_token
+from agent.operate import far
+from agent.operate.asked import ask
+from agent.telemetry.connection import read_password
+from agent.telemetry.settings import MqttSettings
+
+MINIMAL = 'site = "a"\ninstrument = "b"\nstate = "s"\n[delivery]\nurl = "http://127.0.0.1:1"\n'
+
+
+def run(*words: object) -> Result:
+    load_commands()
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refused(*words: object) -> str:
+    """The one line of a command that fails."""
+    done = run(*words)
+    assert isinstance(done.exception, ScopeAgentError), (done.output, done.exception)
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+def config(folder: Path, text: str = MINIMAL) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# -- files as Windows writes them --
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_secrets_that_powershell_or_notepad_wrote(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "secret").write_text("scope_abc\r\n", encoding=encoding)
+    delivery = DeliverySettings(url="http://127.0.0.1:1", token_file=tmp_path / "secret")
+    assert read_token(delivery) == "scope_abc"
+    assert read_password(MqttSettings(host="h", password_file=tmp_path / "secret")) == "scope_abc"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_config_that_powershell_or_notepad_wrote(tmp_path: Path, encoding: str) -> None:
+    config(tmp_path).write_text(MINIMAL, encoding=encoding)
+    assert load(tmp_path / "config.toml").site == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (MINIMAL.replace('"s"', r'"C:\Users\x"'), "line 3.*single quotes"),
+        (MINIMAL.replace('"s"', "state"), "line 3.*in quotes"),
+        (MINIMAL.replace("http://", ""), "http:// or https://"),
+        (MINIMAL + '[mqtt]\nhost = "http://broker"\n', "name or address alone"),
+        (MINIMAL + '[mqtt]\nhost = "broker:1883"\n', "name or address alone"),
+    ],
+)
+def test_a_config_with_a_slip(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        load(config(tmp_path, text))
+
+
+def test_a_config_that_is_a_folder_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="is a folder: name the file"):
+        load(tmp_path)
+    (tmp_path / "latin").write_bytes('site = "Zürich"'.encode("latin-1"))
+    with pytest.raises(Misconfigured, match="save it as UTF-8"):
+        load(tmp_path / "latin")
+
+
+# -- the facility --
+
+
+def test_a_token_goes_into_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    done = run("facility", "token", "create", "lab/scope", "--data", tmp_path / "f", "--to", tmp_path / "token")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "token").read_text().startswith("scope_")
+    assert "scope_" not in done.output
+    if os.name == "posix":
+        assert (tmp_path / "token").stat().st_mode & 0o077 == 0
+    before = (tmp_path / "f" / "tokens.txt").read_text()
+    again = refused("facility", "token", "create", "lab/scope", "--data", tmp_path / "f", "--to", tmp_path / "token")
+    assert "exists already" in again
+    assert (tmp_path / "f" / "tokens.txt").read_text() == before, "no token that nobody has"
+
+
+def test_the_folder_of_another_facility_is_noticed(tmp_path: Path) -> None:
+    assert "is not there: name the facility's folder" in refused("facility", "token", "list", "--data", tmp_path / "no")
+    assert "is not there: name the facility's folder" in refused("facility", "index", "--data", tmp_path / "no")
+    done = run("facility", "token", "create", "lab/scope", "--data", tmp_path / "new")
+    assert f"{tmp_path / 'new'} is new" in done.stderr
+    assert "is new" not in run("facility", "token", "create", "lab/other", "--data", tmp_path / "new").stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be somebody else")
+def test_what_root_does_in_the_facilitys_folder_belongs_to_the_facility() -> None:
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp())
+    data = folder / "data"
+    data.mkdir()
+    folder.chmod(0o755)
+    os.chown(data, 65534, 65534)
+    try:
+        run("facility", "token", "create", "lab/scope", "--data", data, "--to", folder / "token")
+        assert run("facility", "index", "--data", data).exit_code == 0
+        assert {path.stat().st_uid for path in data.rglob("*")} == {65534}
+        assert (folder / "token").stat().st_uid == 0
+        assert os.geteuid() == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_check_says_that_there_is_no_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("\n")
+    for settings in (
+        DeliverySettings(url="http://127.0.0.1:1", token_file=tmp_path / "token"),
+        DeliverySettings(url="http://127.0.0.1:1", token_env="SCOPE_AGENT_NOT_SET"),
+    ):
+        found = list(far.target(settings))
+        assert [one.level for one in found] == ["fail"]
+        assert "holds no token" in found[0].text
+        assert "facility token create" in found[0].text
+
+
+def test_check_says_what_to_do_when_nobody_answers(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(create_token(tmp_path / "f", "lab/scope"))
+    found = list(far.target(DeliverySettings(url="http://127.0.0.1:9", token_file=tmp_path / "token")))
+    assert found[0].text.endswith("is it on, and is the address right?")
+
+
+# -- the rest --
+
+
+def test_verify_of_the_folder_around_a_dataset(tmp_path: Path) -> None:
+    (tmp_path / "out" / "cells_1").mkdir(parents=True)
+    (tmp_path / "out" / "cells_1" / MANIFEST).write_text("")
+    assert f"verify {tmp_path / 'out' / 'cells_1'}" in refused("verify", tmp_path / "out")
+    assert "is a file: name the folder" in refused("verify", tmp_path / "out" / "cells_1" / MANIFEST)
+
+
+def test_an_acquisition_that_is_not_there(tmp_path: Path) -> None:
+    from agent.outbox import Outbox
+
+    path = config(tmp_path)
+    (tmp_path / "s").mkdir()
+    Outbox.open(tmp_path / "s" / "outbox.sqlite").close()
+    assert "there is no acquisition nope" in refused("acquisitions", "show", "nope", "-c", path)
+
+
+def test_a_profile_without_a_source_says_whose_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("pymmcore_plus")
+    done = run("instrument", "init", "--out", tmp_path / "instrument.toml")
+    if isinstance(done.exception, Misconfigured):
+        pytest.skip(str(done.exception))
+    assert "demo microscope" in done.stderr
+    assert "demo microscope" in (tmp_path / "instrument.toml").read_text()
+
+
+def test_calibrations_before_the_first(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    for command in ("list", "trend", "due"):
+        assert "nothing was ever measured" in run("calibrations", command, "-c", path).output
+    assert "beads.tif does not exist" in refused("calibrate", "psf", tmp_path / "beads.tif")
+
+
+def test_a_session_says_what_it_noted(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    assert "anna" in run("session", "start", "--user", "anna", "-c", path).output
+    assert "over" in run("session", "stop", "-c", path).output
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be somebody else")
+def test_asking_the_daemon_without_the_right_to() -> None:
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp())
+    os.setresuid(65534, 65534, 0)
+    try:
+        with pytest.raises(Misconfigured, match="as administrator or root"):
+            ask(folder, 1)
+    finally:
+        os.setresuid(0, 0, 0)
+        folder.rmdir()
