@@ -14,6 +14,7 @@ from agent.config import Config
 from agent.hook import default_spool
 from agent.lock import prepare_folder
 from agent.operate.finding import Finding, tried
+from agent.operate.secrets import secret_files
 from agent.sources.mounts import is_network
 from agent.sources.names import Names
 from agent.sources.settings import WatchSettings
@@ -141,16 +142,8 @@ def _folders(watches: list[WatchSettings]) -> tuple[int, bool]:
 
 def secrets(config: Config) -> Iterator[Finding]:
     """Files that hold secrets and that everybody can read (POSIX)."""
-    delivery, mqtt = config.delivery, config.mqtt
-    named = [
-        delivery.token_file,
-        delivery.s3.credentials_file if delivery.s3 else None,
-        delivery.rclone.config_file if delivery.rclone else None,
-        mqtt.password_file if mqtt else None,
-        mqtt.key_file if mqtt else None,
-    ]
-    for path in named:
-        if path is not None and os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+    for path in secret_files(config):
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
             yield Finding("warn", "secret", f"everybody on this machine can read {path}: chmod 600 {path}")
 
 

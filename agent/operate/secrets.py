@@ -56,7 +56,7 @@ def _without_value(found: re.Match[str]) -> str:
 def known_secrets(config: Config, environment: Mapping[str, str]) -> set[str]:
     """The values of every secret that the settings lead to."""
     found: set[str] = set()
-    for path in _files(config):
+    for path in secret_files(config):
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -69,7 +69,8 @@ def known_secrets(config: Config, environment: Mapping[str, str]) -> set[str]:
     return found - {""}
 
 
-def _files(config: Config) -> Iterator[Path]:
+def secret_files(config: Config) -> Iterator[Path]:
+    """Every file that holds a secret, as the settings name them."""
     delivery, mqtt = config.delivery, config.mqtt
     for path in (
         delivery.token_file,

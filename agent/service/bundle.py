@@ -4,6 +4,8 @@
     requirements.txt      exact versions with their SHA-256, which the installer enforces
     install.ps1 ...       the installer (Windows)
     config.example.toml   every setting
+    docs/                 what to do on that computer, and when something fails
+    micro-manager/        the tap for Micro-Manager Studio
     BUNDLE.json           what this is
 
 uv resolves for the other platform (pip reads `sys_platform == "win32"` as that of the machine it runs on), pip
@@ -42,6 +44,24 @@ _SYSTEMS = {
     },
     "macosx": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
 }
+
+
+_SHIPPED = {
+    "config.example.toml": "config.example.toml",
+    "docs/instrument.md": "docs/instrument.md",
+    "docs/operate.md": "docs/operate.md",
+    "docs/recover.md": "docs/recover.md",
+    "micro-manager/README.md": "deploy/micro-manager/README.md",
+    "micro-manager/scope-agent.bsh": "deploy/micro-manager/scope-agent.bsh",
+}
+"""Where a file of the folder lies in a checkout; in the wheel it lies below `shipped`, as in the folder."""
+_WINDOWS = {
+    "install.ps1": "deploy/windows/install.ps1",
+    "uninstall.ps1": "deploy/windows/uninstall.ps1",
+    "docs/install-windows.md": "docs/install-windows.md",
+    "docs/windows-checklist.md": "docs/windows-checklist.md",
+}
+_POSIX = {"docs/install-linux.md": "docs/install-linux.md"}
 
 
 def make_bundle(to: Path, python: str, platform: str, extras: list[str], source: Path | None) -> int:
@@ -141,19 +161,23 @@ def _beside(folder: Path, python: str, platform: str, extras: list[str]) -> None
     (folder / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     about = {"scope_agent": __version__, "python": python, "platform": platform, "extras": extras, "wheels": sums}
     (folder / "BUNDLE.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    shipped = ["config.example.toml", *(["install.ps1", "uninstall.ps1"] if platform.startswith("win") else [])]
-    for name in shipped:
+    for name in shipped(platform):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(shipped_file(name))
 
 
+def shipped(platform: str) -> list[str]:
+    """The files beside the wheels, by their path in the folder."""
+    return [*_SHIPPED, *(_WINDOWS if platform.startswith("win") else _POSIX)]
+
+
 def shipped_file(name: str) -> bytes:
-    """The installer and the example, out of the wheel or the checkout."""
+    """One of them, out of the wheel or the checkout."""
     packaged = files("agent.service").joinpath("shipped", name)
     if packaged.is_file():
         return packaged.read_bytes()
     with as_file(files("agent")) as package:
-        here = package.parent / (name if name.endswith(".toml") else f"deploy/windows/{name}")
-        return here.read_bytes()
+        return (package.parent / (_SHIPPED | _WINDOWS | _POSIX)[name]).read_bytes()
 
 
 def _run(command: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from agent.config import load
 from agent.errors import Misconfigured, Retryable
-from agent.service.units import LABEL, PLIST, UNIT, launchd, systemd
+from agent.service.units import LABEL, LAUNCHD_USER, PLIST, UNIT, USER, launchd, systemd
 
 
 def install_unit(config_path: Path, to: Path | None) -> Iterator[str]:
     """Write the unit for this program and config, and start it; with `to` only write it there."""
     text = _text(config_path)
+    if to is None:
+        _may_run()
     path = to or (PLIST if sys.platform == "darwin" else UNIT)
     try:
         path.write_bytes(text)
@@ -31,6 +34,25 @@ def install_unit(config_path: Path, to: Path | None) -> Iterator[str]:
         # Returns when the daemon said that it is ready (Type=notify).
         _run("systemctl", "restart", "scope-agent.service")
     yield "the service runs"
+
+
+def _may_run() -> None:
+    """Misconfigured where the account of the service is missing, or cannot reach the Python that it is to run."""
+    import pwd
+
+    account = LAUNCHD_USER if sys.platform == "darwin" else USER
+    try:
+        pwd.getpwnam(account)
+    except KeyError:
+        raise Misconfigured(
+            f"there is no user {account}: make it first, with a home folder and without a login"
+        ) from None
+    python = Path(sys.executable).resolve()
+    closed = next((folder for folder in python.parents if not folder.stat().st_mode & stat.S_IXOTH), None)
+    if closed is not None:
+        raise Misconfigured(
+            f"{account} may not enter {closed}, where {python} is: make the environment with a Python for all users"
+        )
 
 
 def uninstall_unit() -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from agent.config import Config
+from agent.operate.secrets import secret_files
 
 _USERS, _ADMINISTRATORS, _SYSTEM = "*S-1-5-32-545", "*S-1-5-32-544", "*S-1-5-18"
 """By number: the names differ with the language of Windows."""
@@ -21,10 +22,9 @@ def commands(config: Config, config_path: PurePath, spool: PurePath, account: st
         # Rights on a share are given where the share is.
         if not str(watch.path).startswith("\\\\"):
             yield [*_grant(watch.path), f"{account}:(OI)(CI){may}"]
-    for secret in (config.delivery.token_file, config.mqtt.password_file if config.mqtt else None):
-        if secret is not None:
-            alone = ["icacls", str(secret), "/inheritance:r", "/grant:r"]
-            yield [*alone, f"{account}:R", f"{_ADMINISTRATORS}:F", f"{_SYSTEM}:F"]
+    for secret in secret_files(config):
+        alone = ["icacls", str(secret), "/inheritance:r", "/grant:r"]
+        yield [*alone, f"{account}:R", f"{_ADMINISTRATORS}:F", f"{_SYSTEM}:F"]
 
 
 def _grant(path: PurePath) -> list[str]:

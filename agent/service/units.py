@@ -11,6 +11,7 @@ UNIT = Path("/etc/systemd/system/scope-agent.service")
 PLIST = Path("/Library/LaunchDaemons/org.scope-agent.plist")
 LABEL = "org.scope-agent"
 USER = "scope-agent"
+LAUNCHD_USER = "_scopeagent"
 
 
 def systemd(program: PurePosixPath, config: PurePosixPath, state: PurePosixPath) -> str:
@@ -28,7 +29,7 @@ def launchd(program: PurePosixPath, config: PurePosixPath, log: PurePosixPath) -
         {
             "Label": LABEL,
             "ProgramArguments": [str(program), "run", "-c", str(config)],
-            "UserName": f"_{USER.replace('-', '')}",
+            "UserName": LAUNCHD_USER,
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": 10,

@@ -44,6 +44,9 @@ def copy(path: Path, to: Path) -> bool:
 
 def save(data: Path, backup: Path) -> int:
     """Copy what is new; the number of files copied."""
+    # A disk that is not mounted must not pass for a backup.
+    if not any(files(data)):
+        sys.exit(f"{data} is not there or holds nothing: name the folder of the facility")
     backup.mkdir(parents=True, exist_ok=True)
     if (data / CATALOGUE).exists():
         making = backup / f"{CATALOGUE}.making"

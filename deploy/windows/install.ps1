@@ -102,6 +102,10 @@ if ($failed -ne 0) {
 Get-ChildItem -Directory -Path $InstallDir | Sort-Object -Property CreationTime -Descending | Select-Object -Skip 2 |
     Where-Object { $_.FullName -ne $environment } | Remove-Item -Recurse -Force -ErrorAction SilentlyContinue
 [Environment]::SetEnvironmentVariable('SCOPE_AGENT_CONFIG', $configFile, 'Machine')
+# What people type: the same name after each upgrade, for the version that the service runs.
+$command = Join-Path $InstallDir 'scope-agent.cmd'
+Copy-Item -Force -Path (Join-Path $bundle 'uninstall.ps1') -Destination $InstallDir
+Set-Content -Encoding ASCII -Path $command -Value ('@"{0}" %*' -f $program)
 Invoke-Program $program @('check', '-c', $configFile, '--as-daemon') | Out-Null
-Write-Host "scope-agent $($about.scope_agent) is installed; the program: $program"
+Write-Host "scope-agent $($about.scope_agent) is installed; the program: $command"
 exit 0

@@ -39,6 +39,15 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_disk_that_is_not_mounted_is_no_backup(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for data in (tmp_path / "none", tmp_path / "empty"):
+        done = backup("save", data, tmp_path / "backup")
+        assert done.returncode == 1
+        assert "is not there or holds nothing" in done.stderr
+    assert not (tmp_path / "backup").exists()
+
+
 def test_a_restore_into_an_empty_machine_gives_the_same_catalogue(tmp_path: Path) -> None:
     data, saved, other = tmp_path / "data", tmp_path / "backup", tmp_path / "other machine"
     with running(data) as facility:

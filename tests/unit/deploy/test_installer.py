@@ -7,13 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from agent.errors import Misconfigured
-from agent.service.bundle import incomplete, make_bundle, shipped_file
+from agent.service.bundle import incomplete, make_bundle, shipped, shipped_file
 from tests.conftest import ROOT
 
 SCRIPTS = ["install.ps1", "uninstall.ps1"]
@@ -59,7 +60,7 @@ def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> N
         "Stop-WithMessage", "Invoke-Program", "Test-Administrator", "Find-Python", "Set-StrictMode", "Write-Host",
         "Get-Command", "Get-Content", "Join-Path", "ConvertFrom-Json", "New-Item", "Out-Null", "Copy-Item", "Test-Path",
         "Get-Date", "Remove-Item", "Get-ItemProperty", "Get-ChildItem", "Sort-Object", "Select-Object", "Where-Object",
-        "ForEach-Object",
+        "ForEach-Object", "Set-Content",
     }  # fmt: skip
     used = {word for word in commands(tree(text)) if re.fullmatch(r"[A-Z]\w+-\w+", word)}
     assert used <= known, used - known
@@ -96,6 +97,23 @@ def test_every_command_of_ours_that_they_run_exists(name: str) -> None:
 def test_the_wheel_ships_the_installer() -> None:
     assert shipped_file("install.ps1") == (ROOT / "deploy" / "windows" / "install.ps1").read_bytes()
     assert b"[delivery]" in shipped_file("config.example.toml")
+
+
+@pytest.mark.parametrize("platform", ["win_amd64", "manylinux_2_28_x86_64"])
+def test_everything_beside_the_wheels_is_in_the_wheel_of_ours(platform: str) -> None:
+    """A bundle may be made from an installed scope-agent, without a checkout."""
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    packed = {there: here for here, there in built["force-include"].items()}
+    for name in shipped(platform):
+        assert (ROOT / packed[f"agent/service/shipped/{name}"]).read_bytes() == shipped_file(name)
+    assert ("install.ps1" in shipped(platform)) == (platform == "win_amd64")
+
+
+def test_what_people_type_starts_the_version_that_runs() -> None:
+    """Written last: an upgrade that went back leaves the name with the version before."""
+    text = (ROOT / "deploy" / "windows" / "install.ps1").read_text(encoding="utf-8")
+    assert text.index("'the new version is not installed'") < text.index("'scope-agent.cmd'")
+    assert """('@"{0}" %*' -f $program)""" in text
 
 
 def wheel(folder: Path, name: str, version: str, *needs: str) -> None:

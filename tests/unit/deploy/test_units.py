@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.errors import Misconfigured
+from agent.service import posix
 from agent.service.units import launchd, systemd
 from tests.conftest import ROOT
 
@@ -107,6 +109,25 @@ def test_launchd_gets_a_property_list_that_it_knows() -> None:
     assert said["ProcessType"] in ("Background", "Standard", "Adaptive", "Interactive")
     if plutil := shutil.which("plutil"):
         subprocess.run([plutil, "-lint", "-"], input=PLIST, check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd")
+def test_service_install_looks_whether_the_account_can_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is written: systemd would say 217/USER or 203/EXEC."""
+    monkeypatch.setattr(posix, "UNIT", tmp_path / "unit")
+    config = tmp_path / "config.toml"
+    config.write_text('site = "a"\ninstrument = "b"\nstate = "state"\n[delivery]\nurl = "http://127.0.0.1:9"\n')
+    monkeypatch.setattr(posix, "USER", "nobody-of-that-name")
+    with pytest.raises(Misconfigured, match="there is no user nobody-of-that-name"):
+        list(posix.install_unit(config, None))
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "python").touch()
+    monkeypatch.setattr(posix, "USER", "nobody")
+    monkeypatch.setattr(sys, "executable", str(closed / "python"))
+    with pytest.raises(Misconfigured, match=r"nobody may not enter .*: make the environment with a Python for all"):
+        list(posix.install_unit(config, None))
+    assert not (tmp_path / "unit").exists()
 
 
 def test_service_install_writes_the_unit_for_this_program(tmp_path: Path) -> None:

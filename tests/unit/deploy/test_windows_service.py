@@ -270,6 +270,23 @@ def test_rights_are_given_by_number_and_to_nobody_else(tmp_path: Path) -> None:
     assert not any("Everyone" in word or "Users" in word for command in made for word in command)
 
 
+def test_every_file_with_a_secret_is_for_the_service_alone() -> None:
+    config = Config.model_validate(
+        {
+            "site": "a", "instrument": "b", "state": "state",
+            "delivery": {
+                "target": "s3",
+                "s3": {"endpoint": "https://s", "bucket": "b", "credentials_file": "s3-credentials"},
+                "rclone": {"remote": "r:x", "config_file": "rclone.conf"},
+            },
+            "mqtt": {"host": "h", "password_file": "mqtt-password", "key_file": "widefield-1.key"},
+        }
+    )  # fmt: skip
+    made = list(commands(config, PureWindowsPath("c.toml"), PureWindowsPath("spool"), ACCOUNT))
+    alone = {command[1] for command in made if "/inheritance:r" in command}
+    assert alone == {"s3-credentials", "rclone.conf", "mqtt-password", "widefield-1.key"}
+
+
 class Registry:
     """A stand-in for winreg."""
 
