@@ -68,11 +68,12 @@ def make_bundle(to: Path, python: str, platform: str, extras: list[str], source:
     """Write the folder `to`; the number of its files. Raises Misconfigured, Retryable; Damaged when something lacks."""
     if platform not in _TARGETS:
         raise Misconfigured(f"platform {platform!r} is not known: {', '.join(_TARGETS)}")
+    source = source or checkout(Path(__file__).resolve().parents[1], Path.cwd())
     making = to.with_name(f"{to.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     wheels = making / "wheels"
     wheels.mkdir(parents=True)
-    ours = _own_wheel(source or _checkout(), wheels)
+    ours = _own_wheel(source, wheels)
     wanted = making / "requirements.in"
     wanted.write_text(f"scope-agent[{','.join(extras)}] @ {ours.resolve().as_uri()}\n", encoding="utf-8")
     pins = _resolve(wanted, python, _TARGETS[platform])
@@ -126,11 +127,12 @@ def _metadata(wheel: Path) -> Message:
         return HeaderParser().parsestr(archive.read(name).decode())
 
 
-def _checkout() -> Path:
-    found = Path(__file__).resolve().parents[2]
-    if not (found / "pyproject.toml").exists():
-        raise Misconfigured("which scope-agent? Name a checkout or a wheel with --source")
-    return found
+def checkout(package: Path, here: Path) -> Path:
+    """Where our sources are: around the package, or where the command is typed once it was installed from there."""
+    for folder in (package.parent, here):
+        if (folder / "pyproject.toml").is_file() and (folder / "agent" / "service" / "bundle.py").is_file():
+            return folder
+    raise Misconfigured("which scope-agent? Do it in the folder of scope-agent, or name that or a wheel with --source")
 
 
 def _own_wheel(source: Path, wheels: Path) -> Path:

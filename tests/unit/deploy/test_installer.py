@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import Misconfigured
-from agent.service.bundle import incomplete, make_bundle, shipped, shipped_file
+from agent.service.bundle import checkout, incomplete, make_bundle, shipped, shipped_file
 from tests.conftest import ROOT
 
 SCRIPTS = ["install.ps1", "uninstall.ps1"]
@@ -140,6 +140,14 @@ def test_what_a_bundle_lacks_is_found_for_the_other_platform(tmp_path: Path) -> 
     wheel(tmp_path, "x", "1")
     assert incomplete(tmp_path, "a[more]", "3.11", "win_amd64") == []
     assert incomplete(tmp_path, "a", "3.11", "manylinux_2_28_x86_64") == ['l; sys_platform == "linux"']
+
+
+def test_an_installed_scope_agent_makes_a_bundle_of_the_folder_it_is_asked_in(tmp_path: Path) -> None:
+    installed = tmp_path / "site-packages" / "agent"
+    assert checkout(ROOT / "agent", tmp_path) == ROOT
+    assert checkout(installed, ROOT) == ROOT
+    with pytest.raises(Misconfigured, match="in the folder of scope-agent"):
+        checkout(installed, tmp_path)
 
 
 def test_an_unknown_platform_is_one_line(tmp_path: Path) -> None:
