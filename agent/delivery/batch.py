@@ -27,7 +27,7 @@ TINY = 256 << 10
 _MOST_LARGER = 8
 """Threads for files that are larger: each keeps some of the memory that it used, whoever uses it next."""
 _LOOK_S = 0.1
-_TELL_S = 0.2
+_TELL_S = 1.0
 _FEW = 50
 """Tiny files between two looks, below which they are waited for."""
 

@@ -123,7 +123,7 @@ class Connection:
                     if not line
                     else NotHttp(f"no HTTP answer: {line[:60]!r}")
                 )
-            headers = self._headers()
+            headers = self._incoming.headers() or self._headers()
             status = int(match[1])
             if status >= 200:
                 return Response(self._incoming, method, status, headers, old=line.startswith(b"HTTP/1.0"))
@@ -160,6 +160,23 @@ class Incoming:
         except OSError:
             return False
         return False
+
+    def headers(self) -> Headers | None:
+        """All headers and the empty line, where they have come together and are written as usual; mostly they are."""
+        end = self._held.find(b"\r\n\r\n", self._at)
+        if end < 0:
+            return None
+        found = Headers()
+        lines = self._held[self._at : end].decode("latin-1").split("\r\n")
+        if len(lines) >= _LINES:
+            return None
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon or "\n" in line:
+                return None
+            found[name.strip().lower()] = value.strip()
+        self._at = end + 4
+        return found
 
     def line(self) -> bytes:
         """With its end; without one where the peer closed, or after 64 KiB."""
@@ -209,10 +226,10 @@ class Response:
         self.status, self.headers = status, headers
         self.ended = False
         """The whole body was read."""
-        self.closes = old or "close" in headers.get("connection", "").lower()
+        self.closes = old or "close" in headers.get("connection").lower()
         """The connection cannot be used again."""
         self._incoming = incoming
-        self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._chunked = "chunked" in headers.get("transfer-encoding").lower()
         self._left: int | None = None
         if method == "HEAD" or status in (204, 304):
             self.ended = True

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.delivery.touch import Standing, standing
+from agent.delivery.touch import Standing, standing, touched
 from agent.document import annotate
 from agent.errors import Retryable, SourceChanged
 from agent.outbox import FileRow
@@ -122,20 +122,20 @@ class Whole:
 
 def whole(row: FileRow) -> Whole:
     """Read a file at once. SourceChanged unless it is, before and after, the one that was queued."""
-    before = unchanged(row)
+    before = _touched(row)
     try:
         body, written = _read_at_once(row)
     except FileNotFoundError as error:
         raise SourceChanged(f"{row.source} was deleted before it was delivered") from error
     except OSError as error:
         raise Retryable(f"{row.source} cannot be read now: {error}") from error
-    after = unchanged(row)
+    after = _touched(row)
     digest = hashlib.sha256(body).hexdigest()
-    if written or after.touched_ns is None or after.touched_ns != before.touched_ns:
+    if written or after is None or after != before:
         if sha256_of(row) != digest:
             raise SourceChanged(f"{row.source} was rewritten while it was delivered")
-        after = unchanged(row)
-    return Whole(body, digest, after.touched_ns)
+        after = _touched(row)
+    return Whole(body, digest, after)
 
 
 def _read_at_once(row: FileRow) -> tuple[bytes, bool]:
@@ -172,10 +172,18 @@ def unchanged(row: FileRow) -> Standing:
     return found
 
 
+def _touched(row: FileRow) -> int | None:
+    """`unchanged(row).touched_ns`."""
+    try:
+        return touched(row.source, row.size, row.mtime_ns, row.file_id)
+    except LookupError:
+        # Says what is different.
+        return unchanged(row).touched_ns
+
+
 def still(row: FileRow) -> None:
     """SourceChanged when a file that was sent is no longer what was sent; read again only when it was touched."""
-    found = unchanged(row)
-    if found.touched_ns != row.touched_ns and sha256_of(row) != row.source_sha256:
+    if _touched(row) != row.touched_ns and sha256_of(row) != row.source_sha256:
         raise SourceChanged(f"{row.source} was rewritten after it was sent")
 
 

@@ -11,7 +11,9 @@ import msgspec
 from agent.acquisition import Acquisition
 from agent.sources.spelling import restored, stored
 
-_MARKED = '"escaped:'
+MARK = "escaped:"
+"""How a text begins that is not stored as it is."""
+_MARKED = f'"{MARK}'
 
 
 def encode(acquisition: Acquisition) -> str:

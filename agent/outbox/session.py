@@ -49,7 +49,8 @@ class Session:
         return self._connection.execute(statements()[name], spelled(values))
 
     def _run_each(self, name: str, rows: Iterable[dict[str, Any]], /) -> None:
-        self._connection.executemany(statements()[name], map(spelled, rows))
+        """Tens of thousands: what may be no text must be `stored` already."""
+        self._connection.executemany(statements()[name], rows)
 
     def _rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         with self._lock:

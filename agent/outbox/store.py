@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from agent.clock import Clock
 from agent.errors import Damaged, Retryable
 from agent.outbox import recovery
 from agent.outbox.check import problems
-from agent.outbox.codec import decode, encode, read
+from agent.outbox.codec import MARK, decode, encode, read
 from agent.outbox.migrate import migrations, upgrade, version
 from agent.outbox.releases import Releases
 from agent.outbox.rows import Announcement, Entry, FileRow, FileState, NewFile, Sent
 from agent.outbox.session import UNREADABLE, readable, translated
+from agent.sources.spelling import stored
 
 _PAGE = 2000
-_STATE = FileRow.__slots__.index("state")
 _FILE_STATES = {state.value: state for state in FileState}
 
 
@@ -193,8 +194,8 @@ class Outbox(Releases):
         """The far side holds these files."""
         rows = [
             {
-                "acquisition_id": sent.file.acquisition_id,
-                "target": sent.file.target,
+                "acquisition_id": stored(sent.file.acquisition_id),
+                "target": stored(sent.file.target),
                 "sha256": sent.sha256,
                 "source_sha256": sent.source_sha256,
                 "delivered_size": sent.delivered_size,
@@ -283,23 +284,24 @@ class Outbox(Releases):
         with self._lock:
             try:
                 cursor = self._run(name, **values)
-                places = [[column[0] for column in cursor.description].index(field) for field in FileRow.__slots__]
-                return [_file([read(row[place]) for place in places]) for row in cursor]
+                columns = [column[0] for column in cursor.description]
+                in_order = itemgetter(*map(columns.index, FileRow.__slots__))
+                return [_file(in_order(row)) for row in cursor]
             except UNREADABLE as error:
                 raise translated(error) from error
 
 
 def _new_row(acquisition_id: str, file: NewFile) -> dict[str, Any]:
     return {
-        "acquisition_id": acquisition_id,
-        "target": file.target,
-        "source": file.source,
+        "acquisition_id": stored(acquisition_id),
+        "target": stored(file.target),
+        "source": stored(file.source),
         "role": file.role,
         "state": FileState.PENDING.value,
         "size": file.size,
         "mtime_ns": file.mtime_ns,
         "file_id": file.file_id,
-        "description": file.description,
+        "description": file.description and stored(file.description),
     }
 
 
@@ -309,9 +311,14 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(acquisition, row["dataset"], row["attempts"], row["next_at_ns"], row["error"], row["size"])
 
 
-def _file(values: list[Any]) -> FileRow:
-    state = _FILE_STATES.get(values[_STATE])
-    if state is None:
-        raise Damaged(f"the outbox is damaged: file {values[1]!r} is {values[_STATE]!r}: restart the daemon")
-    values[_STATE] = state
-    return FileRow(*values)
+def _file(values: tuple[Any, ...]) -> FileRow:
+    """Spelled out, for there are three for each file that is delivered."""
+    run, target, source, role, state, size, mtime_ns, file_id, description, sent, sha256, own, upload, touched = values
+    known = _FILE_STATES.get(state)
+    if known is None:
+        raise Damaged(f"the outbox is damaged: file {target!r} is {state!r}: restart the daemon")
+    if description is not None or upload is not None or f"{run}\n{target}\n{source}".find(MARK) >= 0:
+        run, target, source, description, upload = map(read, (run, target, source, description, upload))
+    return FileRow(
+        run, target, source, role, known, size, mtime_ns, file_id, description, sent, sha256, own, upload, touched
+    )
