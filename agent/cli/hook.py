@@ -52,10 +52,12 @@ def uninstall_(python: PythonOption = None) -> None:
     from agent.hook.install import uninstall
 
     try:
-        uninstall(_python(python))
+        found = uninstall(_python(python))
     except (HookError, OSError) as error:
         raise Misconfigured(str(error)) from error
-    typer.echo("hook uninstalled")
+    typer.echo(
+        f"hook uninstalled from {found.where}" if found else f"{_python(python)} has no hook: nothing was removed"
+    )
 
 
 @group.command("status")

@@ -31,11 +31,16 @@ def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
     if beat.get("problems"):
         facts.append(("problems", "; ".join(beat["problems"])))
     if said["disk_free"] is not None:
-        facts.append(("disk", f"{_size(said['disk_free'])} free"))
+        facts.append(("disk", _disk(said["disk_free"], said["disk_reserve"])))
     if beat:
         facts.append(("daemon", f"{beat['version']}, pid {beat['pid']}, since {_second(beat['started_at'])}"))
         facts.append(("last sign of life", _second(beat["at"])))
     return facts
+
+
+def _disk(free: int, reserve: int) -> str:
+    short = f", nothing is written below {reserve >> 20} MiB: make room" if free < reserve else ""
+    return f"{_size(free)} free{short}"
 
 
 def _second(at: str) -> str:

@@ -90,6 +90,7 @@ def mapped(path: PurePath, *, share: bool) -> bool:
 def disks(config: Config) -> Iterator[Finding]:
     """Each disk once."""
     seen = set()
+    reserve = config.delivery.limits.reserve_mib
     for folder in (config.state, *(watch.path for watch in config.watch)):
         try:
             device, free = folder.stat().st_dev, shutil.disk_usage(folder).free
@@ -99,7 +100,10 @@ def disks(config: Config) -> Iterator[Finding]:
             continue
         seen.add(device)
         text = f"{free / 2**30:.1f} GiB free at {folder}"
-        if free > _LOW_DISK:
+        if folder == config.state and free < reserve << 20:
+            why = f"nothing is written below {reserve} MiB (delivery.limits.reserve_mib)"
+            yield Finding("fail", "disk", f"only {text}, {why}: make room")
+        elif free > _LOW_DISK:
             yield Finding("ok", "disk", text)
         else:
             yield Finding("warn", "disk", f"only {text}: make room")

@@ -28,6 +28,7 @@ def status_of(config: Config) -> dict[str, Any]:
         "current": None,
         "bytes_left": 0,
         "disk_free": _free(config.state),
+        "disk_reserve": config.delivery.limits.reserve_mib << 20,
         "recent": [],
         "errors": [],
     }

@@ -57,7 +57,7 @@ class Reserve:
             return  # a disk that does not answer says nothing; whoever writes to it will hear
         low, short = self._below(free, self.mib * _WARN, self._low), self._below(free, self.mib, self._short)
         if short is not self._short:
-            said = "nothing is written" if short else "going on"
+            said = f"below {self.mib} MiB nothing is written, make room" if short else "going on"
             log.warning("%d MiB free at %s: %s", free, self.folder, said, extra={"action": "reserve"})
         self._short = short
         if low is not self._low and not short:

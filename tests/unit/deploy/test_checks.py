@@ -21,6 +21,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 import trustme
 
+from agent.cli.status_view import lines
 from agent.clock import SystemClock, utc
 from agent.config import Config, load
 from agent.hook import __version__ as hook_version
@@ -28,6 +29,7 @@ from agent.hook.install import Installed
 from agent.operate import certificates, checks, far, folders, hooked
 from agent.operate.asked import ask
 from agent.operate.finding import Finding
+from agent.operate.status import status_of
 from agent.sources.settings import WatchSettings
 from tests.conftest import ROOT
 from tests.lab import Lab
@@ -101,6 +103,12 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1 << 30))
     assert "only 1.0 GiB free" in said(folders.disks(here), "warn")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=300 << 20))
+    found = said(folders.disks(here), "fail")
+    assert "only 0.3 GiB free" in found
+    assert "nothing is written below 512 MiB (delivery.limits.reserve_mib): make room" in found
+    shown = "\n".join(lines(status_of(here)))
+    assert "disk: 300.0 MiB free, nothing is written below 512 MiB: make room" in shown
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import venv
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,14 @@ def test_a_session_says_what_it_noted(tmp_path: Path) -> None:
     path = config(tmp_path)
     assert "anna" in run("session", "start", "--user", "anna", "-c", path).output
     assert "over" in run("session", "stop", "-c", path).output
+
+
+def test_a_hook_that_is_not_there_is_not_removed(tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", symlinks=os.name == "posix")
+    python = tmp_path / "env" / ("bin/python" if os.name == "posix" else "Scripts/python.exe")
+    done = run("hook", "uninstall", "--python", python)
+    assert done.exit_code == 0
+    assert "has no hook" in done.output
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be somebody else")

@@ -41,6 +41,7 @@ SAID = {
     "current": {"id": "i", "name": "cells_007", "frames": 12, "planned": 40},
     "bytes_left": 3 << 30,
     "disk_free": 1 << 40,
+    "disk_reserve": 512 << 20,
     "recent": [{"id": "i", "name": "cells_007", "state": "acquiring"}],
     "errors": [{"id": "j", "name": "cells_006", "state": "queued", "error": "the facility did not answer"}],
 }  # fmt: skip
