@@ -10,6 +10,10 @@ from agent.errors import Misconfigured, Unreachable
 from agent.telemetry.connection import build, explain
 from agent.telemetry.settings import MqttSettings
 
+_NOTHING = "nothing within the time"
+_SILENT = (_NOTHING, "Unspecified error", "Connection lost", "Normal disconnection")
+"""Of the other end, or what the client says when the connection is closed without a word."""
+
 
 class _Answer:
     """Takes what the broker says; None is yes."""
@@ -54,7 +58,18 @@ def probe(settings: MqttSettings, topics: Topics | None = None, seconds: float =
     reason = next((r for r in reasons if "uthori" in r or "password" in r), reasons[-1])
     if "uthori" in reason or "password" in reason:
         raise Misconfigured(f"{where} refuses us ({reason}): check mqtt.user and the password")
+    if reason in _SILENT:
+        raise Unreachable(f"{where} gives no answer ({reason}): {_wanted(settings)}")
     raise Unreachable(f"{where} refuses us: {reason}")
+
+
+def _wanted(settings: MqttSettings) -> str:
+    """What a port most often waits for that closes the connection, or says nothing, when it does not get it."""
+    if settings.ca_file is None:
+        return "does this port want TLS (mqtt.ca_file)?"
+    if settings.certificate_file is None:
+        return "does this port want a certificate of ours (mqtt.certificate_file), or is it another server's?"
+    return "is this the port of an MQTT broker?"
 
 
 def _connect(settings: MqttSettings, topics: Topics | None, version: str, where: str, seconds: float) -> str | None:
@@ -65,7 +80,9 @@ def _connect(settings: MqttSettings, topics: Topics | None, version: str, where:
     except ssl.SSLError as error:
         raise Misconfigured(f"{where}: {explain(error)}: check mqtt.port and mqtt.ca_file") from error
     except OSError as error:
-        raise Unreachable(f"{where} cannot be reached: {explain(error)}") from error
+        raise Unreachable(
+            f"{where} cannot be reached: {explain(error)}: is it on, and is the address right?"
+        ) from error
     client.loop_start()
     try:
         said = answer.said.get(timeout=seconds)
@@ -76,7 +93,7 @@ def _connect(settings: MqttSettings, topics: Topics | None, version: str, where:
                 raise Misconfigured(f"{where} does not let us publish below {topics.root} ({refusal}): check its ACL")
         return said
     except queue.Empty:
-        return "no answer"
+        return _NOTHING
     finally:
         client.disconnect()
         client.loop_stop()

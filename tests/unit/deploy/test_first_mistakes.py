@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import venv
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from agent.cli.app import app, load_commands
 from agent.config import load
 from agent.contract.layout import MANIFEST
 from agent.delivery.settings import DeliverySettings, read_token
-from agent.errors import Misconfigured, ScopeAgentError
+from agent.errors import Misconfigured, ScopeAgentError, Unreachable
 from agent.facility.serve import create_token
 from agent.operate import far
 from agent.operate.asked import ask
 from agent.telemetry.connection import read_password
+from agent.telemetry.probe import probe
 from agent.telemetry.settings import MqttSettings
 
 MINIMAL = 'site = "a"\ninstrument = "b"\nstate = "s"\n[delivery]\nurl = "http://127.0.0.1:1"\n'
@@ -143,6 +146,31 @@ def test_check_says_what_to_do_when_nobody_answers(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(create_token(tmp_path / "f", "lab/scope"))
     found = list(far.target(DeliverySettings(url="http://127.0.0.1:9", token_file=tmp_path / "token")))
     assert found[0].text.endswith("is it on, and is the address right?")
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_check_says_what_a_broker_may_want_that_gives_no_answer(silent: bool) -> None:
+    """As a TLS port does when it is spoken to in plain text: it closes, or waits for what never comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def take() -> None:
+            for _ in ("5", "3.1.1"):
+                taken.append(listening.accept()[0])
+                if not silent:
+                    taken[-1].recv(100)
+                    taken[-1].close()
+
+        taken: list[socket.socket] = []
+        thread = threading.Thread(target=take)
+        thread.start()
+        with pytest.raises(Unreachable, match=r"gives no answer .*does this port want TLS \(mqtt.ca_file\)"):
+            probe(MqttSettings(host="127.0.0.1", port=port), seconds=1)
+        thread.join(5)
+        for one in taken:
+            one.close()
+    with pytest.raises(Unreachable, match="is it on, and is the address right"):
+        probe(MqttSettings(host="127.0.0.1", port=port), seconds=1)
 
 
 # -- the rest --
