@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 
 from agent.errors import ScopeAgentError
 from agent.outbox import FileRow, Sent
@@ -45,8 +46,10 @@ def send_all(
     if tiny:
         _Overlapping(tiny, begin, arrived, parallel).run(1)
     if larger:
-        if max(row.size for row in larger) > TINY:
-            parallel = min(parallel, _MOST_LARGER)
+        largest = max(row.size for row in larger)
+        if largest > TINY:
+            # No more than find room for such files at a time: the others would only keep theirs.
+            parallel = min(parallel, _MOST_LARGER, max(1, IN_FLIGHT // largest))
         _OneByOne(larger, begin, arrived, parallel).run(parallel)
 
 
@@ -103,21 +106,52 @@ class _Batch(ABC):
 class _Overlapping(_Batch):
     """Each thread begins the next file before the last ones have arrived."""
 
+    def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
+        super().__init__(rows, begin, arrived, parallel)
+        self._room = SimpleQueue[None]()
+        """An item for each file more that may be on its way."""
+        for _ in range(parallel):
+            self._room.put(None)
+
     def _work(self) -> None:
         pending = deque[Callable[[], Sent]]()
         try:
-            while (row := self._next()) is not None:
-                while pending and len(pending) >= self._parallel // self._threads:
-                    self._done.append(pending.popleft()())
-                pending.append(self._begin(row))
+            while self._fills(pending):
+                pass
             while pending:
-                self._done.append(pending.popleft()())
-        except BaseException:
-            # What is on its way may well arrive, and then it counts.
-            for end in pending:
+                self._end(pending)
+        finally:
+            # After a failure: what is on its way may well arrive, and then it counts.
+            while pending:
                 with suppress(ScopeAgentError):
-                    self._done.append(end())
-            raise
+                    self._end(pending)
+
+    def _fills(self, pending: deque[Callable[[], Sent]]) -> bool:
+        """Begin one more, as soon as there is room for it; False when there is none."""
+        while pending and len(pending) >= self._parallel // self._threads:
+            self._end(pending)
+        while True:
+            try:
+                self._room.get(block=not pending)
+                break
+            except Empty:
+                self._end(pending)
+        begun = False
+        try:
+            row = self._next()
+            if row is not None:
+                pending.append(self._begin(row))
+                begun = True
+        finally:
+            if not begun:
+                self._room.put(None)
+        return begun
+
+    def _end(self, pending: deque[Callable[[], Sent]]) -> None:
+        try:
+            self._done.append(pending.popleft()())
+        finally:
+            self._room.put(None)
 
 
 class _OneByOne(_Batch):

@@ -95,7 +95,7 @@ class Connection:
             self.open = False
             self._socket.close()
 
-    def push(self, *pieces: bytes) -> None:
+    def push(self, *pieces: bytes | memoryview) -> None:
         """Send; the limit is one for all of them, not for each write."""
         sent = 0
         if len(pieces) > 1 and self._tls is None and hasattr(self._socket, "sendmsg"):

@@ -50,7 +50,7 @@ class S3Target:
         self._owner = owner
         self._plain_owner = owner.isascii() and owner.split() == [owner]
         self._client = S3Client(settings, stall_s)
-        self._part = settings.part_mib << 20
+        self._part = self.at_once = settings.part_mib << 20
         self._known: dict[tuple[str, str], tuple[bytes, int]] = {}
         """Of what was sent in this run: its hash, and the hash of the store's own mark of it (0: none). Kept small."""
         self._lock = threading.Lock()

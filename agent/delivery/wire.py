@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ SLOWEST = 32 << 10
 """Bytes a second below which a peer counts as stalled."""
 _CONNECT_S = 10.0
 _TOGETHER = 1 << 20
-"""A first piece up to this size goes out in one write with the head."""
+"""Most that goes out by one write; a first piece up to this size goes with the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ class Wire:
         return Unreachable(f"{self.what} cannot be reached: {error or type(error).__name__}")
 
 
-def _together(lines: bytes, body: Body | None) -> Iterator[tuple[bytes, ...]]:
+def _together(lines: bytes, body: Body | None) -> Iterator[tuple[bytes | memoryview, ...]]:
     """The head, with the first piece of the body where that is small."""
     pieces = iter(body.pieces if body else ())
     first = next(pieces, b"")
@@ -241,9 +242,15 @@ def _together(lines: bytes, body: Body | None) -> Iterator[tuple[bytes, ...]]:
         yield (lines, first) if first else (lines,)
     else:
         yield (lines,)
-        yield (first,)
+        pieces = chain((first,), pieces)
     for piece in pieces:
-        yield (piece,)
+        if len(piece) <= _TOGETHER:
+            yield (piece,)
+            continue
+        # Each piece that is sent has its own limit: that of a large one would be minutes.
+        view = memoryview(piece)
+        for at in range(0, len(piece), _TOGETHER):
+            yield (view[at : at + _TOGETHER],)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

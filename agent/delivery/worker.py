@@ -24,7 +24,7 @@ Seal = Callable[[Entry, list[FileEntry]], dict[str, bytes]]
 SMALL = 16 << 20
 """Files up to this size are sent several at a time; larger ones alone, read ahead while they are sent."""
 WHOLE = 1 << 20
-"""Files up to this size are read at once."""
+"""Files up to this size are read at once, whatever the target."""
 _PAGE = 2000
 _SET = set(FileEntry.model_fields)
 """Shared by all entries: a set for each would be most of their memory."""
@@ -117,16 +117,20 @@ class Worker:
             if small:
                 self._send_small(dataset, small)
             else:
-                self.outbox.sent([self._send(dataset, rows[0])])
+                self.outbox.sent([self._send_blocks(dataset, rows[0])])
 
     def _send_small(self, dataset: str, rows: list[FileRow]) -> None:
         """Several at a time; those that arrived are written down together, also when one failed."""
         target = self.target if isinstance(self.target, Begins) else None
+        most = WHOLE if target is None else min(target.at_once, SMALL)
 
         def begin(row: FileRow) -> Callable[[], Sent]:
-            if target is not None and row.size <= TINY and _at_once(row):
+            if row.size > most or row.description is not None or row.upload is not None:
+                sent = self._send_blocks(dataset, row)
+            elif target is not None and row.size <= TINY:
                 return self._begin(target, dataset, row)
-            sent = self._send(dataset, row)
+            else:
+                sent = self._send_whole(dataset, row, whole(row))
             return lambda: sent
 
         send_all(rows, begin, self.outbox.sent, self.parallel, overlapping=target is not None)
@@ -143,11 +147,6 @@ class Worker:
             return Sent(row, read.sha256, read.sha256, row.size, read.touched_ns)
 
         return end
-
-    def _send(self, dataset: str, row: FileRow) -> Sent:
-        if _at_once(row):
-            return self._send_whole(dataset, row, whole(row))
-        return self._send_blocks(dataset, row)
 
     def _send_whole(self, dataset: str, row: FileRow, read: Whole) -> Sent:
         """What is small enough is read at once, and known to be what the file is before the first byte goes out."""
@@ -248,10 +247,6 @@ class Worker:
         if again or wrong & {layout.RECORD, layout.CRATE, layout.PREVIEW}:
             raise Retryable(f"the facility misses {len(again) or len(wrong)} files or holds others: sending them again")
         raise Mismatch(f"the facility does not confirm the dataset {dataset}: it holds {len(held.files)} files")
-
-
-def _at_once(row: FileRow) -> bool:
-    return row.size <= WHOLE and row.description is None and row.upload is None
 
 
 def _dataset(entry: Entry) -> str:

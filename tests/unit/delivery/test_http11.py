@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent.delivery import wire as wire_module
 from agent.delivery.wire import Body, Wire
 from agent.errors import Misconfigured, Unreachable
 
@@ -137,3 +138,14 @@ def test_an_answer_that_comes_twice_is_not_taken_for_the_next(peer: Peer, wire: 
     time.sleep(0.05)
     assert wire.ask("PUT", "/y").body == b"2"
     assert peer.connections == 2
+
+
+def test_a_large_piece_does_not_stretch_the_time_that_a_peer_has(monkeypatch) -> None:
+    """Its kernel takes a few megabytes, then nothing: what stands still is given up after stall time and a little."""
+    monkeypatch.setattr(wire_module, "SLOWEST", 1 << 20)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = Wire(f"http://127.0.0.1:{listener.getsockname()[1]}", "the peer", 0.5)
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="stalled"):
+            made.ask("PUT", "/x", body=Body.of(bytes(64 << 20)))
+        assert time.monotonic() - began < 10
