@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from agent.delivery import wire as wire_module
 from agent.delivery.wire import Body, Wire
@@ -149,3 +153,43 @@ def test_a_large_piece_does_not_stretch_the_time_that_a_peer_has(monkeypatch) ->
         with pytest.raises(Unreachable, match="stalled"):
             made.ask("PUT", "/x", body=Body.of(bytes(64 << 20)))
         assert time.monotonic() - began < 10
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[tuple[Wire, list[bytes]]]:
+    """A peer with TLS that answers each of three requests when it has all of it, a few bytes at a time."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    heard: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+            for _ in range(3):
+                got = b""
+                while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < 3_000_000:
+                    got += peer.recv(1 << 16)
+                heard.append(got.partition(b"\r\n\r\n")[2])
+                for piece in (b"HTTP/1.1 200 OK\r\nCont", b"ent-Length: 6\r\n\r", b"\nab", b"cd", b"ef"):
+                    peer.sendall(piece)
+                    time.sleep(0.02)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    made = Wire(f"https://127.0.0.1:{listener.getsockname()[1]}", "the peer", 5, tmp_path / "ca.pem")
+    yield made, heard
+    thread.join()
+    made.close()
+    listener.close()
+
+
+def test_all_of_it_over_tls(secured) -> None:
+    wire, heard = secured
+    body = os.urandom(3_000_000)
+    assert wire.ask("PUT", "/x", body=Body.of(body[:10], body[10:])).body == b"abcdef"
+    assert wire.ask("PUT", "/x", body=Body.of(body)).body == b"abcdef"
+    answered = wire.begin(b"PUT /x HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n", body)
+    assert answered().body == b"abcdef"
+    assert heard == [body] * 3
