@@ -30,8 +30,7 @@ class Events(Session):
     def published(self, sequences: Iterable[int], now_ns: int) -> None:
         """The broker acknowledged these."""
         with self._transaction():
-            for sequence in sequences:
-                self._run("event_published", sequence=sequence, published_ns=now_ns)
+            self._run_each("event_published", [{"sequence": one, "published_ns": now_ns} for one in sorted(sequences)])
 
     def published_events(self, after: int, until: int, limit: int) -> list[EventRow]:
         """Events with after < sequence <= until that a broker acknowledged, in order."""

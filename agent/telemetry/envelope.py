@@ -72,10 +72,11 @@ def payload(row: EventRow, topics: Topics, epoch: str | None = None) -> bytes:
         epoch=epoch,
         data=row.data,
     )
-    for update in ({}, *({"data": _short(row.data, *limits), "truncated": True} for limits in _LIMITS)):
-        text = encoded(envelope.model_copy(update=update))
+    text = encoded(envelope)
+    for limits in _LIMITS:
         if len(text) < MAX_PAYLOAD:
             break
+        text = encoded(envelope.model_copy(update={"data": _short(row.data, *limits), "truncated": True}))
     return text
 
 
