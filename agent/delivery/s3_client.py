@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from agent.clock import SystemClock, utc
+from agent.contract.settings import read_small
 from agent.delivery.refusal import refusal
 from agent.delivery.settings import S3Settings
 from agent.delivery.wire import Answer, Body, Wire
@@ -38,7 +39,7 @@ class Credentials(NamedTuple):
 def read_credentials(settings: S3Settings) -> Credentials:
     """From the file with two lines; Misconfigured in one line otherwise."""
     try:
-        lines = settings.credentials_file.read_text(encoding="utf-8").split()
+        lines = read_small(settings.credentials_file).split()
     except OSError as error:
         raise Misconfigured(f"delivery.s3.credentials_file cannot be read: {error}") from error
     if len(lines) != 2:
