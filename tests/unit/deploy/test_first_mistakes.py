@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from agent.cli.app import app, load_commands
 from agent.config import load
 from agent.contract.layout import MANIFEST
-from agent.delivery.settings import DeliverySettings, read_token
+from agent.delivery.s3_client import read_credentials
+from agent.delivery.settings import DeliverySettings, S3Settings, read_token
 from agent.errors import Misconfigured, ScopeAgentError, Unreachable
 from agent.facility.serve import create_token
 from agent.operate import far
@@ -55,6 +56,9 @@ def test_secrets_that_powershell_or_notepad_wrote(tmp_path: Path, encoding: str)
     delivery = DeliverySettings(url="http://127.0.0.1:1", token_file=tmp_path / "secret")
     assert read_token(delivery) == "scope_abc"
     assert read_password(MqttSettings(host="h", password_file=tmp_path / "secret")) == "scope_abc"
+    (tmp_path / "keys").write_text("id\r\nkey\r\n", encoding=encoding)
+    store = S3Settings(endpoint="http://127.0.0.1:1", bucket="b", credentials_file=tmp_path / "keys")
+    assert read_credentials(store) == ("id", "key")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
