@@ -35,7 +35,7 @@ class FacilityTarget:
 
     def __init__(self, settings: DeliverySettings) -> None:
         self._settings = settings
-        self._chunk = settings.chunk_mib << 20
+        self._chunk = self.at_once = settings.chunk_mib << 20
         self._last: tuple[str, Held] | None = None
         self._takes_running: bool | None = None
         """The facility takes checksums of all bytes so far; asked before the first file that is more than a chunk."""

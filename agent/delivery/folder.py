@@ -43,6 +43,7 @@ class FolderTarget:
     """
 
     name = "folder"
+    at_once = 16 << 20
 
     def __init__(self, settings: FolderSettings) -> None:
         self._root = settings.path
@@ -241,10 +242,10 @@ class _Window:
     def _settle(self, at: int, blocks: list[bytes]) -> None:
         """Bring what was written to the disk; Retryable unless the file then holds these bytes from `at` on."""
         to_disk(self._out)
-        found = bytearray(max(map(len, blocks), default=0))
         with self._path.open("rb", buffering=0) as file:
             file.seek(at)
-            if any(_filled(file, found, len(block)) != block for block in blocks):
+            buffer = memoryview(bytearray(_BLOCK))
+            if not all(_follows(file, block, buffer) for block in blocks):
                 raise Retryable(f"{self._path} holds other bytes than were written: writing it again")
 
 
@@ -262,14 +263,16 @@ def _written(out: BinaryIO, path: Path, *, look_back: bool) -> Iterator[_Window]
         window.finish()
 
 
-def _filled(file: FileIO, buffer: bytearray, size: int) -> bytearray:
-    """The next `size` bytes, fewer only at the end; the buffer itself where it has that size."""
-    view = memoryview(buffer)[:size]
-    got = 0
-    while got < size and (more := file.readinto(view[got:])):
-        got += more
-    # Compared as a whole: comparing a view looks at every byte by itself.
-    return buffer if got == len(buffer) else buffer[:got]
+def _follows(file: FileIO, block: bytes, buffer: memoryview) -> bool:
+    """The next bytes of the file are those of `block`."""
+    at = 0
+    while at < len(block):
+        got = file.readinto(buffer[: len(block) - at])
+        # Comparing views would look at every byte by itself.
+        if not got or not block.startswith(buffer[:got], at):
+            return False
+        at += got
+    return True
 
 
 def _write_small(part: Path, file: Outgoing) -> str:

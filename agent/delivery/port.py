@@ -45,11 +45,6 @@ class Held:
 class Begins(Protocol):
     """A target to which one thread can have several small files on their way."""
 
-    at_once: int
-    """Files up to this size (bytes) go in one request each: nothing is gained by reading them piece by piece, and many
-    pieces of memory cost more than one, for the system clears each that it gives.
-    """
-
     def begin(self, dataset: str, path: str, body: bytes, sha256: str) -> Callable[[], bool]:
         """Send a file and return before the far side has answered. Raises what `Target.send` raises.
 
@@ -67,6 +62,10 @@ class Target(Protocol):
     """
 
     name: str
+    at_once: int
+    """Files up to this size (bytes) go in one piece each: nothing is gained by reading them piece by piece, and many
+    pieces of memory cost more than one, for the system clears each that it gives.
+    """
 
     def check(self) -> None:
         """Return when the target answers and accepts our credentials."""

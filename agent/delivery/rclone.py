@@ -37,6 +37,7 @@ class RcloneTarget:
     """See Target. rclone is started with the first request and ended by `close`."""
 
     name = "rclone"
+    at_once = 1 << 20
 
     def __init__(self, settings: RcloneSettings, stall_s: float) -> None:
         self._settings = settings

@@ -23,8 +23,6 @@ Seal = Callable[[Entry, list[FileEntry]], dict[str, bytes]]
 
 SMALL = 16 << 20
 """Files up to this size are sent several at a time; larger ones alone, read ahead while they are sent."""
-WHOLE = 1 << 20
-"""Files up to this size are read at once, whatever the target."""
 _PAGE = 2000
 _SET = set(FileEntry.model_fields)
 """Shared by all entries: a set for each would be most of their memory."""
@@ -122,7 +120,7 @@ class Worker:
     def _send_small(self, dataset: str, rows: list[FileRow]) -> None:
         """Several at a time; those that arrived are written down together, also when one failed."""
         target = self.target if isinstance(self.target, Begins) else None
-        most = WHOLE if target is None else min(target.at_once, SMALL)
+        most = min(self.target.at_once, SMALL)
 
         def begin(row: FileRow) -> Callable[[], Sent]:
             if row.size > most or row.description is not None or row.upload is not None:

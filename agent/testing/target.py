@@ -20,6 +20,7 @@ class MemoryTarget:
     """Keeps committed datasets in a dictionary. `fail_next` raises it once, then works again."""
 
     name = "memory"
+    at_once = 1 << 20
 
     def __init__(self) -> None:
         self.committed: dict[str, dict[str, bytes]] = {}
