@@ -27,7 +27,7 @@ from agent.steps.release import ReleaseStep
 from agent.testing.clock import HeldClock
 from agent.testing.target import MemoryTarget
 
-HISTORIES = int(os.environ.get("SCOPE_AGENT_HISTORIES", "400"))
+HISTORIES = int(os.environ.get("SCOPE_AGENT_HISTORIES", "2000"))
 DAY_S = 86_400
 
 
@@ -215,9 +215,10 @@ def test_nothing_unverified_is_ever_released(folder: Path, monkeypatch: pytest.M
                     moved += 1
                     assert verified, f"seed {seed}, history {number}: {path} was released and is not verified"
         # The outbox is shared by all histories: what is left of this one must not be met by the next.
-        outbox._connection.execute("UPDATE acquisitions SET verified_ns = NULL, next_at_ns = ?", (1 << 62,))
-        outbox._connection.execute("UPDATE releases SET removed_ns = 1, moved_ns = 1")
-        outbox._connection.execute("UPDATE files SET source = source || '-done' WHERE acquisition_id LIKE 'id-%'")
+        run = outbox._connection.execute
+        run("UPDATE acquisitions SET verified_ns = NULL, next_at_ns = ? WHERE id = ?", (1 << 62, history.id))
+        run("UPDATE releases SET removed_ns = 1, moved_ns = 1 WHERE acquisition_id = ?", (history.id,))
+        run("UPDATE files SET source = source || '-done' WHERE acquisition_id = ?", (history.id,))
         shutil.rmtree(history.folder)
     print(f"{HISTORIES} histories: {moved} moved, {removed} removed, {killed} killed")
     assert moved > HISTORIES / 20
