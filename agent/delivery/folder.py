@@ -22,18 +22,22 @@ from agent.delivery.ahead import ahead, beside
 from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.settings import FolderSettings
+from agent.delivery.small_files import SmallFiles
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
 
 _STAGING = ".scope-agent"
 _PART = ".scope-agent-part"
 _BLOCK = 1 << 20
 _SMALL = 1 << 20
-"""Files up to this size are brought to the disk and read back together, when their dataset is committed."""
+"""Files up to this size are brought to the disk and read back together."""
 _WINDOW = 32 << 20
 """So many bytes are written, brought to the disk, read back and compared, while the next are written."""
 _MANY = 16
 """From so many files on, one call brings them all to the disk."""
 _READERS = 8
+_Seen = tuple[int, int, str]
+"""Size, time (ns) and hash."""
+_NEVER: _Seen = (-1, -1, "")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -48,7 +52,9 @@ class FolderTarget:
     def __init__(self, settings: FolderSettings) -> None:
         self._root = settings.path
         self._read_back = settings.read_back
-        self._sent: dict[tuple[str, str], tuple[int, int, str]] = {}
+        self._sent: dict[str, _Seen] = {}
+        """By path: what was on the disk as it was sent, until its dataset is committed."""
+        self._small = SmallFiles(settings.path, self._settled)
 
     def check(self) -> None:
         with self._translated():
@@ -64,23 +70,31 @@ class FolderTarget:
     def send(self, dataset: str, file: Outgoing) -> str:
         check_dataset_path(dataset), check_member(file.target)
         with self._translated():
-            self._present()
             final = self._root / dataset
             if (final / MANIFEST).exists():
                 return self._committed(final, file.target)
-            target = self._staged(dataset) / file.target
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(target.name + _PART)
+            path = str(self._staged(dataset) / file.target)
             # Files and folders are on the disk before the dataset appears; what is lost until then is sent again.
             if file.size <= _SMALL:
-                digest = _write_small(part, file)
-                part.replace(target)
-                return digest
+                return self._send_small(path, file)
+            self._make_room(path)
+            part = Path(path + _PART)
             digest = self._write(part, file)
-            part.replace(target)
-            status = target.stat()
-            self._sent[dataset, file.target] = (status.st_size, status.st_mtime_ns, digest)
+            part.replace(path)
+            self._settled(path, Path(path).stat(), digest)
             return digest
+
+    def _send_small(self, path: str, file: Outgoing) -> str:
+        body = b"".join(file.blocks(0))
+        if len(body) != file.size:
+            raise Retryable(f"{len(body)} of {file.size} bytes of {file.target} were read: reading it again")
+        digest = file.digest() if file.digest is not None else hashlib.sha256(body).hexdigest()
+        try:
+            self._small.write(path, body, digest)
+        except FileNotFoundError:
+            self._make_room(path)
+            self._small.write(path, body, digest)
+        return digest
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
         listed = parse(manifest)
@@ -88,14 +102,15 @@ class FolderTarget:
             self._present()
             final = self._root / check_dataset_path(dataset)
             if (final / MANIFEST).exists():
-                return _compared(listed, self._hashes(final, dataset))
+                return _compared(listed, self._hashes(final))
             staged = self._staged(dataset)
-            held = _compared(listed, self._hashes(staged, dataset, durably=True))
+            self._small.finish()
+            held = _compared(listed, self._hashes(staged, durably=True))
             if held.missing or held.different:
                 return held
             self._publish(staged, final, manifest, listed)
             for path in listed:
-                self._sent.pop((dataset, path), None)
+                self._sent.pop(str(staged / path), None)
             return held
 
     def held(self, dataset: str) -> Held:
@@ -104,7 +119,7 @@ class FolderTarget:
             self._present()
             if not (final / MANIFEST).exists():
                 raise Rejected(f"{self._root} has no dataset {dataset}")
-            return _compared(parse((final / MANIFEST).read_bytes()), self._hashes(final, None))
+            return _compared(parse((final / MANIFEST).read_bytes()), self._hashes(final))
 
     def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         with self._translated():
@@ -115,12 +130,19 @@ class FolderTarget:
         """Nothing is resumed by a name of its own: a part is written over or cleared with its dataset."""
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        self._small.close()
 
     def _present(self) -> None:
         """A share that is away must not be mistaken for an empty folder on the local disk."""
         if not self._root.is_dir():
             raise Unreachable(f"the folder {self._root} is away: mount it, the agent keeps the data")
+
+    def _make_room(self, path: str) -> None:
+        self._present()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+    def _settled(self, path: str, status: os.stat_result, digest: str) -> None:
+        self._sent[path] = (status.st_size, status.st_mtime_ns, digest)
 
     def _staged(self, dataset: str) -> Path:
         return self._root / _STAGING / check_dataset_path(dataset)
@@ -155,28 +177,28 @@ class FolderTarget:
             raise Retryable(f"{window.at} of {file.size} bytes of {file.target} were written: writing it again")
         return file.digest() if file.digest is not None else own.hexdigest()
 
-    def _hashes(self, folder: Path, dataset: str | None, *, durably: bool = False) -> dict[str, str]:
-        """By path; what was read back when it was sent and has not changed is not read a third time."""
+    def _hashes(self, folder: Path, *, durably: bool = False) -> dict[str, str]:
+        """By path in the folder; what was read back when it was sent and has not changed is not read a third time."""
         found: dict[str, str] = {}
         left: list[Path] = []
-        for path in _files(folder):
-            status = path.stat()
-            name = _name(folder, path)
-            size, mtime_ns, known = self._sent.get((dataset or "", name), (-1, -1, ""))
+        for name, path in _files(folder):
+            size, mtime_ns, known = self._sent.get(path, _NEVER)
+            status = os.stat(path)  # noqa: PTH116 - tens of thousands of small files
             if (size, mtime_ns) == (status.st_size, status.st_mtime_ns):
                 found[name] = known
             else:
-                left.append(path)
+                left.append(Path(path))
         digest = _sha256
         if durably:
-            digest = _looked_up if len(left) >= _MANY and sync_all(folder) else _settled
+            digest = _looked_up if len(left) >= _MANY and sync_all(folder) else _on_disk
         with ThreadPoolExecutor(_READERS, "scope-agent-read-back") as pool:
-            return found | dict(zip((_name(folder, path) for path in left), pool.map(digest, left), strict=True))
+            names = (path.relative_to(folder).as_posix() for path in left)
+            return found | dict(zip(names, pool.map(digest, left), strict=True))
 
     def _publish(self, staged: Path, final: Path, manifest: bytes, listed: dict[str, str]) -> None:
-        for path in list(_files(staged)):
-            if path.relative_to(staged).as_posix() not in listed:
-                path.unlink()
+        for name, path in list(_files(staged)):
+            if name not in listed:
+                Path(path).unlink()
         draft = staged / (MANIFEST + _PART)
         with draft.open("wb") as out:
             out.write(manifest)
@@ -275,24 +297,7 @@ def _follows(file: FileIO, block: bytes, buffer: memoryview) -> bool:
     return True
 
 
-def _write_small(part: Path, file: Outgoing) -> str:
-    """At once, and on its way to the disk; it is there, and read back, before its dataset is committed."""
-    pieces = list(file.blocks(0))
-    if sum(map(len, pieces)) != file.size:
-        raise Retryable(f"{sum(map(len, pieces))} of {file.size} bytes of {file.target} were read: reading it again")
-    with part.open("wb", buffering=0) as out:
-        for piece in pieces:
-            write_all(out, piece)
-        forget(out)
-    if file.digest is not None:
-        return file.digest()
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()
-
-
-def _settled(path: Path) -> str:
+def _on_disk(path: Path) -> str:
     """The hash of what is on the disk. What cannot be brought there is removed: the next try would hear no error."""
     with path.open("rb+", buffering=0) as file:
         try:
@@ -312,16 +317,15 @@ def _looked_up(path: Path) -> str:
         return hashlib.sha256(file.readall()).hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name in the folder (with `/`) and path of all that is whole, but the manifest."""
+    skip = len(str(folder)) + 1
     for parent, _, names in os.walk(folder):
         for name in names:
-            path = Path(parent) / name
-            if not name.endswith(_PART) and path != folder / MANIFEST:
-                yield path
-
-
-def _name(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).as_posix()
+            path = os.path.join(parent, name)  # noqa: PTH118 - tens of thousands of small files
+            inside = path[skip:].replace(os.sep, "/")
+            if not name.endswith(_PART) and inside != MANIFEST:
+                yield inside, path
 
 
 def _sha256(path: Path) -> str:

@@ -205,13 +205,16 @@ def test_a_share_that_is_full(tmp_path: Path) -> None:
     share = tmp_path / "share"
     share.mkdir()
     target = FolderTarget(FolderSettings(path=share))
-    part = target._staged(DATASET) / "data" / "a.scope-agent-part"
-    part.parent.mkdir(parents=True)
-    part.symlink_to("/dev/full")
-    with pytest.raises(NoSpace, match="make room"):
-        target.send(DATASET, outgoing("data/a", b"abc"))
-    part.unlink()
-    assert target.send(DATASET, outgoing("data/a", b"abc")) == sha256(b"abc")
+    staged = target._staged(DATASET) / "data"
+    staged.mkdir(parents=True)
+    large = b"abc" * (1 << 20)
+    for name, body in (("a", b"abc"), ("b.scope-agent-part", large)):
+        (staged / name).symlink_to("/dev/full")
+        path = f"data/{name.partition('.')[0]}"
+        with pytest.raises(NoSpace, match="make room"):
+            target.send(DATASET, outgoing(path, body))
+        (staged / name).unlink()
+        assert target.send(DATASET, outgoing(path, body)) == sha256(body)
 
 
 def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
@@ -224,6 +227,25 @@ def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
     assert held.different == ("data/a",)
     with pytest.raises(Rejected):
         target.held(DATASET)
+
+
+def test_bytes_that_rot_after_they_were_looked_at_are_noticed(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    listed = {}
+    for number in range(600):
+        body = number.to_bytes(8, "big")
+        listed[f"data/{number}"] = target.send(DATASET, outgoing(f"data/{number}", body))
+    target._small.finish()
+    rotten = target._staged(DATASET) / "data" / "7"
+    assert str(rotten) in target._sent
+    rotten.write_bytes(b"rot".rjust(8))
+    assert target.commit(DATASET, render(listed)).different == ("data/7",)
+    target.send(DATASET, outgoing("data/7", (7).to_bytes(8, "big")))
+    assert not target.commit(DATASET, render(listed)).different
+    assert not target._sent
+    target.close()
 
 
 def test_a_large_file_is_read_back_while_it_is_written(tmp_path: Path) -> None:
@@ -258,7 +280,7 @@ def test_many_small_files_are_brought_to_the_disk(tmp_path: Path, monkeypatch, a
         monkeypatch.setattr("agent.delivery.disk.file_system", lambda _: "cifs")
     synced: list[int] = []
     real = os.fsync
-    monkeypatch.setattr("agent.delivery.folder.os.fsync", lambda handle: (synced.append(handle), real(handle)))
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(handle), real(handle)))
     bodies = {f"data/{number}": bytes([number]) * 9 for number in range(40)}
     for path, body in bodies.items():
         target.send(DATASET, outgoing(path, body))
@@ -282,7 +304,10 @@ def test_a_dataset_appears_by_one_rename(tmp_path: Path) -> None:
     assert not list((share / ".scope-agent").rglob("*/*.bin"))
 
 
-def test_what_cannot_be_brought_to_the_disk_is_missing_and_sent_again(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_cannot_be_brought_to_the_disk_is_missing_and_sent_again(
+    tmp_path: Path, monkeypatch, at_once: bool
+) -> None:
     """A system tells of a write that failed behind its back once only: the next sync says all is well."""
     share = tmp_path / "share"
     share.mkdir()
@@ -297,7 +322,15 @@ def test_what_cannot_be_brought_to_the_disk_is_missing_and_sent_again(tmp_path: 
             raise failing.pop()
         plain(descriptor)
 
-    monkeypatch.setattr(os, "fsync", sync)
+    def sync_all(_folder: Path) -> bool:
+        sync(os.open(share, os.O_RDONLY))
+        return True
+
+    if at_once:
+        monkeypatch.setattr("agent.delivery.small_files.sync_all", sync_all)
+    else:
+        monkeypatch.setattr("agent.delivery.disk.file_system", lambda _: "cifs")
+        monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(Unreachable, match="Input/output"):
         target.commit(DATASET, manifest)
     assert target.commit(DATASET, manifest).missing == ("data/a",)

@@ -1,0 +1,118 @@
+"""Small files in a folder: written at once, then brought to the disk and read back together, some hundreds at a time,
+while the next are written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from agent.delivery.disk import forget, sync_all
+
+_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_WINDOW_BYTES = 16 << 20
+_WINDOW_FILES = 512
+_READERS = 8
+"""For a share, where every file costs a round trip to the server."""
+
+Settled = Callable[[str, os.stat_result, str], None]
+"""Told, in another thread, of a file that is on the disk as it was written: its path, what it is, its hash."""
+_Written = tuple[str, bytes, str]
+
+
+class SmallFiles:
+    """Writes files anywhere on the file system of `folder`; several threads may call it. To be closed."""
+
+    def __init__(self, folder: Path, settled: Settled) -> None:
+        self._folder, self._told = folder, settled
+        self._lock = threading.Lock()
+        self._window: list[_Written] = []
+        self._size = 0
+        self._last: Future[None] | None = None
+        self._fault: OSError | None = None
+        self._settler = ThreadPoolExecutor(1, "scope-agent-settle")
+        self._readers = ThreadPoolExecutor(_READERS, "scope-agent-read-back")
+
+    def write(self, path: str, body: bytes, digest: str) -> None:
+        """Write a file, whose hash is known: it is on the disk, and was looked at there, when `finish` has returned."""
+        descriptor = os.open(path, _FLAGS, 0o666)
+        try:
+            rest = memoryview(body)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
+        with self._lock:
+            self._window.append((path, body, digest))
+            self._size += len(body)
+            if self._size >= _WINDOW_BYTES or len(self._window) >= _WINDOW_FILES:
+                self._flush()
+
+    def finish(self) -> None:
+        """Return when all that was written before is settled; of what was found to be different nothing was told.
+
+        Raises OSError when anything could not be brought to the disk: that is gone, for the next try would hear
+        no error.
+        """
+        with self._lock:
+            if self._window:
+                self._flush()
+            if self._last is not None:
+                self._last.result()
+            fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+
+    def close(self) -> None:
+        """Returns when its threads have ended."""
+        self._settler.shutdown()
+        self._readers.shutdown()
+
+    def _flush(self) -> None:
+        """Two windows are held at most: one is filled while the other is settled."""
+        if self._last is not None:
+            self._last.result()
+        self._last = self._settler.submit(self._settle, self._window)
+        self._window, self._size = [], 0
+
+    def _settle(self, window: list[_Written]) -> None:
+        try:
+            together = sync_all(self._folder)
+        except OSError as error:
+            self._fault = error
+            for path, _, _ in window:
+                _remove(path)
+            return
+        if together:
+            for written in window:
+                self._look_back(written)
+        else:
+            deque(self._readers.map(self._bring_and_look_back, window), maxlen=0)
+
+    def _bring_and_look_back(self, written: _Written) -> None:
+        path = written[0]
+        try:
+            with open(path, "rb+", buffering=0) as file:  # noqa: PTH123 - tens of thousands of small files
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._fault = error
+            _remove(path)
+        else:
+            self._look_back(written)
+
+    def _look_back(self, written: _Written) -> None:
+        path, body, digest = written
+        with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            forget(file)
+            if file.read(len(body) + 1) == body:
+                self._told(path, os.fstat(file.fileno()), digest)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - as above
