@@ -15,6 +15,7 @@ repeats one round.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import random
 import resource
@@ -81,7 +82,12 @@ def real(folder: Path, items: list[dict[str, object]], dice: random.Random) -> F
     top = folder / str(item["path"])
     paths = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
     root = top.parent if top.is_file() else top
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    return dict(_unpacked(path.relative_to(root).as_posix(), path.read_bytes()) for path in paths)
+
+
+def _unpacked(name: str, content: bytes) -> tuple[str, bytes]:
+    """A corpus keeps some files compressed that their software writes plain."""
+    return (name.removesuffix(".gz"), gzip.decompress(content)) if name.endswith(".gz") else (name, content)
 
 
 def spoil(data: bytes, dice: random.Random) -> bytes:
