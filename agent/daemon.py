@@ -41,7 +41,7 @@ from agent.sources.mounts import away_below
 from agent.sources.port import Source
 from agent.steps.amend import Amend
 from agent.steps.candidates import Candidates
-from agent.steps.dispatch import Dispatch
+from agent.steps.dispatch import Dispatch, has_delivered
 from agent.steps.hooked import Hooked
 from agent.steps.journals import Journals
 from agent.steps.listen import Listen
@@ -82,7 +82,9 @@ class Daemon:
             configure_formats(self._config.formats)
             profile = load_profile(self._config.profile)
             outbox, damage = Outbox.recover(state / "outbox.sqlite", self._clock)
-            target = open_target(self._config.delivery, outbox.fact("station", secrets.token_hex(8)))
+            station_id = outbox.fact("station", secrets.token_hex(8))
+            used = has_delivered(outbox, self._config.delivery)
+            target = open_target(self._config.delivery, station_id, used=used)
             publisher = _publisher(self._config, self.topics, outbox, self._clock)
             station = Station(
                 topics=self.topics,

@@ -1,6 +1,7 @@
 """Target `folder`: a mounted share or UNC path.
 
-{path}/.scope-agent/{dataset}/...    what arrives; `x.scope-agent-part` until it is whole and on the disk
+{path}/.scope-agent/{dataset}/...    what arrives; `x.scope-agent-part` until it is whole and on the disk (a hash for
+                                     a name that would be too long so)
 {path}/{dataset}/...                 appears by one rename, the manifest in it
 """
 
@@ -24,6 +25,7 @@ from agent.delivery.port import Held, Outgoing
 from agent.delivery.settings import FolderSettings
 from agent.delivery.small_files import SmallFiles
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
+from agent.sources.longpaths import plain, reaching
 
 _STAGING = ".scope-agent"
 _PART = ".scope-agent-part"
@@ -38,6 +40,8 @@ _READERS = 8
 _Seen = tuple[int, int, str]
 """Size, time (ns) and hash."""
 _NEVER: _Seen = (-1, -1, "")
+_LONGEST_NAME = 255 - len(_PART)
+"""Bytes: file systems take 255 bytes or characters."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -49,20 +53,25 @@ class FolderTarget:
     name = "folder"
     at_once = 16 << 20
 
-    def __init__(self, settings: FolderSettings) -> None:
-        self._root = settings.path
+    def __init__(self, settings: FolderSettings, *, used: bool = False) -> None:
+        """`used`: datasets were delivered there, so that it cannot be empty unless its share is away."""
+        self._root = Path(reaching(str(settings.path)))
+        self._used = used
         self._read_back = settings.read_back
         self._sent: dict[str, _Seen] = {}
         """By path: what was on the disk as it was sent, until its dataset is committed."""
-        self._small = SmallFiles(settings.path, self._settled)
+        self._small = SmallFiles(self._root, self._settled)
 
     def check(self) -> None:
         with self._translated():
             self._present()
             probe = self._root / _STAGING / "probe"
+            made = not probe.parent.exists()
             probe.parent.mkdir(exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()
+            if made:
+                probe.parent.rmdir()
 
     def doubts(self) -> list[str]:
         return ["whoever can write to a folder can also delete from it: restrict who can"]
@@ -78,7 +87,7 @@ class FolderTarget:
             if file.size <= _SMALL:
                 return self._send_small(path, file)
             self._make_room(path)
-            part = Path(path + _PART)
+            part = _part(Path(path))
             digest = self._write(part, file)
             part.replace(path)
             self._settled(path, Path(path).stat(), digest)
@@ -118,7 +127,7 @@ class FolderTarget:
             final = self._root / check_dataset_path(dataset)
             self._present()
             if not (final / MANIFEST).exists():
-                raise Rejected(f"{self._root} has no dataset {dataset}")
+                raise Rejected(f"{self._shown} has no dataset {dataset}")
             return _compared(parse((final / MANIFEST).read_bytes()), self._hashes(final))
 
     def record(self, dataset: str, name: str = RECORD) -> bytes | None:
@@ -135,11 +144,22 @@ class FolderTarget:
     def _present(self) -> None:
         """A share that is away must not be mistaken for an empty folder on the local disk."""
         if not self._root.is_dir():
-            raise Unreachable(f"the folder {self._root} is away: mount it, the agent keeps the data")
+            raise Unreachable(f"the folder {self._shown} is away: mount it, the agent keeps the data")
+        if self._used and next(iter(self._root.iterdir()), None) is None:
+            raise Unreachable(
+                f"the folder {self._shown} is empty, though datasets went there: mount its share, the agent keeps the "
+                "data (if it was emptied on purpose, put any file into it)"
+            )
+
+    @property
+    def _shown(self) -> str:
+        """As people write it."""
+        return plain(str(self._root))
 
     def _make_room(self, path: str) -> None:
         self._present()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._used = True
 
     def _settled(self, path: str, status: os.stat_result, digest: str) -> None:
         self._sent[path] = (status.st_size, status.st_mtime_ns, digest)
@@ -212,8 +232,14 @@ class FolderTarget:
             raise Mismatch(f"{final} is in the way and has no manifest: move it away")
         staged.rename(final)
         sync_folder(final.parent)
+        self._tidy(staged.parent)
+
+    def _tidy(self, folder: Path) -> None:
+        """Empty folders go, but the uppermost stays: whoever takes the datasets away leaves no empty share."""
         with suppress(OSError):
-            os.removedirs(staged.parent)
+            while folder != self._root / _STAGING:
+                folder.rmdir()
+                folder = folder.parent
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -221,10 +247,10 @@ class FolderTarget:
             yield
         except OSError as error:
             if error.errno in _FULL:
-                raise NoSpace(f"{self._root} is full: make room there, the agent keeps the data") from error
+                raise NoSpace(f"{self._shown} is full: make room there, the agent keeps the data") from error
             if isinstance(error, PermissionError) and self._root.is_dir():
-                raise Misconfigured(f"{self._root} cannot be written ({error}): check the rights") from error
-            raise Unreachable(f"{self._root} fails: {error}") from error
+                raise Misconfigured(f"{self._shown} cannot be written ({error}): check the rights") from error
+            raise Unreachable(f"{self._shown} fails: {error}") from error
 
 
 class _Window:
@@ -326,6 +352,14 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
             inside = path[skip:].replace(os.sep, "/")
             if not name.endswith(_PART) and inside != MANIFEST:
                 yield inside, path
+
+
+def _part(path: Path) -> Path:
+    """Where a file is written until it is whole; the same at each try."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(name + _PART)
 
 
 def _sha256(path: Path) -> str:

@@ -62,8 +62,7 @@ class SmallFiles:
         with self._lock:
             if self._window:
                 self._flush()
-            if self._last is not None:
-                self._last.result()
+            self._wait()
             fault, self._fault = self._fault, None
         if fault is not None:
             raise fault
@@ -75,10 +74,15 @@ class SmallFiles:
 
     def _flush(self) -> None:
         """Two windows are held at most: one is filled while the other is settled."""
-        if self._last is not None:
-            self._last.result()
+        self._wait()
         self._last = self._settler.submit(self._settle, self._window)
         self._window, self._size = [], 0
+
+    def _wait(self) -> None:
+        """What is no fault of the disk (no memory, no thread) is raised once: the files are hashed at the commit."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
     def _settle(self, window: list[_Written]) -> None:
         try:

@@ -6,8 +6,11 @@ from agent.delivery.port import Target
 from agent.delivery.settings import DeliverySettings
 
 
-def open_target(settings: DeliverySettings, owner: str) -> Target:
-    """Open it; `owner` marks what this installation leaves there unfinished. Raises Misconfigured."""
+def open_target(settings: DeliverySettings, owner: str, *, used: bool = False) -> Target:
+    """Open it; `owner` marks what this installation leaves there unfinished, `used` that it has delivered there.
+
+    Raises Misconfigured.
+    """
     if settings.target == "s3" and settings.s3 is not None:
         from agent.delivery.s3 import S3Target
 
@@ -15,7 +18,7 @@ def open_target(settings: DeliverySettings, owner: str) -> Target:
     if settings.target == "folder" and settings.folder is not None:
         from agent.delivery.folder import FolderTarget
 
-        return FolderTarget(settings.folder)
+        return FolderTarget(settings.folder, used=used)
     if settings.target == "rclone" and settings.rclone is not None:
         from agent.delivery.rclone import RcloneTarget
 

@@ -21,7 +21,7 @@ from agent.delivery.settings import DeliverySettings
 from agent.delivery.worker import Delivered, Interrupted, Superseded, Worker
 from agent.document import seal
 from agent.errors import ScopeAgentError, SourceChanged, Unreachable
-from agent.outbox import Entry
+from agent.outbox import Entry, Outbox
 from agent.steps import workspace
 from agent.steps.release import ReleaseStep
 from agent.steps.station import Station
@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 GUARANTEES = "guarantees"
 """Fact in the outbox: what the target does not guarantee, as JSON."""
+
+
+def has_delivered(outbox: Outbox, settings: DeliverySettings) -> bool:
+    """Was a dataset ever verified at this very place?"""
+    return bool(json.loads(outbox.fact(GUARANTEES, "{}")).get("place") == settings.place)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,6 +182,47 @@ def test_a_share_that_is_away_is_not_mistaken_for_an_empty_folder(tmp_path: Path
             target.check()
     share.mkdir()
     target.check()
+
+
+def test_an_unmounted_share_is_an_empty_folder_and_gets_nothing(tmp_path: Path) -> None:
+    """The mount point stays behind, on the disk of the microscope."""
+    share = tmp_path / "share"
+    share.mkdir()
+    settings = FolderSettings(path=share)
+    target = FolderTarget(settings)
+    target.check()
+    assert not list(share.iterdir())
+    target.send(DATASET, outgoing("data/a", b"a"))
+    target.send(DATASET, outgoing("data/b", BIG, 1 << 20))
+    listed = render({"data/a": sha256(b"a"), "data/b": sha256(BIG)})
+    away = tmp_path / "away"
+    for again in (target, FolderTarget(settings, used=True)):
+        share.rename(away)
+        share.mkdir()
+        for path, body in (("data/a", b"a"), ("data/b", BIG)):
+            with pytest.raises(Unreachable, match="is empty, though datasets went there: mount"):
+                again.send(DATASET, outgoing(path, body, 1 << 20))
+        with pytest.raises(Unreachable, match="mount"):
+            again.commit(DATASET, listed)
+        assert not list(share.iterdir())
+        share.rmdir()
+        away.rename(share)
+        assert not again.commit(DATASET, listed).missing
+        again.close()
+    # Whoever ingests from a share takes the datasets away: it is not empty then.
+    shutil.rmtree(share / DATASET.split("/")[0])
+    emptied = FolderTarget(settings, used=True)
+    assert emptied.send(DATASET, outgoing("data/a", b"a")) == sha256(b"a")
+    emptied.close()
+
+
+def test_a_large_file_with_the_longest_name(tmp_path: Path) -> None:
+    target = FolderTarget(FolderSettings(path=tmp_path))
+    names = [f"data/{'ä' * 120}{number}.tif" for number in range(2)] + [f"data/{'x' * 251}.tif"]
+    listed = {name: target.send(DATASET, outgoing(name, BIG, 1 << 20)) for name in names}
+    assert not target.commit(DATASET, render(listed)).missing
+    assert all((tmp_path / DATASET / name).read_bytes() == BIG for name in names)
+    target.close()
 
 
 def test_a_share_that_vanishes_in_the_middle(tmp_path: Path) -> None:
