@@ -19,7 +19,9 @@ _WAIT_S = 20.0
 _PAGE = 500
 _BUDGET_S = 0.05
 _REST = 400
-"""So many times as long as a page took it rests after it: files of years must not cost an idle agent its share."""
+"""So many times as long as a page took all that was begun rests: files of years must not cost an idle agent its share,
+in however many folders they are.
+"""
 
 
 @dataclass(slots=True)
@@ -31,8 +33,10 @@ class Gone:
     """Whether the watched folder above a path, where a file of this identity was, cannot be looked into now."""
     _todo: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
     """By path and depth: when to look, and the path to go on after. All wait as long, so the first is the next."""
-    _resting: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
-    """What was begun: when to go on, and after which path. One a watched folder at most."""
+    _resting: dict[tuple[str, bool], str] = field(default_factory=dict)
+    """What was begun, and the path to go on after. One a watched folder at most."""
+    _rested: float = 0.0
+    """When the first of them may go on."""
 
     def told(self, event: FilesGone) -> None:
         """Something at or below a path may be gone: look soon."""
@@ -42,10 +46,9 @@ class Gone:
     def step(self) -> bool:
         """Look at what is due, for a moment. True when there is more to look at."""
         deadline = self.station.clock.monotonic() + _BUDGET_S
-        for key, (due, after) in list(self._resting.items()):
-            if due < deadline:
-                self._todo.setdefault(key, (due, after))
-                del self._resting[key]
+        if self._resting and self._rested < deadline:
+            key = next(iter(self._resting))
+            self._todo = {key: (self._rested, self._resting.pop(key))} | self._todo
         while self._todo and self.station.clock.monotonic() < deadline:
             (path, deep), (due, after) = next(iter(self._todo.items()))
             if due > deadline:
@@ -68,8 +71,9 @@ class Gone:
         self._note([change for row in asked if (change := self._change(row)) is not None])
         del self._todo[path, deep]
         if len(rows) == _PAGE:
+            self._resting[path, deep] = rows[-1].source
             now = self.station.clock.monotonic()
-            self._resting[path, deep] = (now + _REST * (now - began), rows[-1].source)
+            self._rested = max(self._rested, now + _REST * (now - began))
 
     def _change(self, row: FileRow) -> SourceChange | None:
         now = self.station.clock.now_ns()
