@@ -84,6 +84,9 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except ScopeAgentError as error:
         _fail(error, error.exit_code)
+    except ModuleNotFoundError as error:
+        told = f"{error.name} is not installed, and this command needs it: pip install 'scope-agent[all]'"
+        _fail(Misconfigured(told), Misconfigured.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:

@@ -92,6 +92,9 @@ def calibrate(
     out: Annotated[Path | None, _option("Where acquired images go; default: calibration-KIND-TIME here.")] = None,
 ) -> None:
     """Analyse the images of a calibration; with --record keep the result. Exit 65 when they cannot be one."""
+    from agent.calibration.installed import check_installed
+
+    check_installed()
     from agent.calibration.run import analyse_files
 
     about = _About(objective, camera, tuple(channel or ()), dict(_equals(text) for text in mode or ()), by)

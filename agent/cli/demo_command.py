@@ -25,6 +25,7 @@ def demo(
     from agent.cli.demo.play import Wish, play
     from agent.daemon import stop_on_signals
 
+    _check_installed()
     console = Console()
     at = parse_address(broker) if broker else None
     try:
@@ -32,6 +33,16 @@ def demo(
         play(Wish(root, once, at, facility, token), console)
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    missing = [
+        name for name in ("mm_test_adapters", "ome_writers", "tensorstore", "fastapi") if find_spec(name) is None
+    ]
+    if missing:
+        raise Misconfigured(f"the demo needs {', '.join(missing)}: pip install 'scope-agent[demo]'")
 
 
 def _interrupt() -> None:

@@ -62,6 +62,9 @@ def index(
     verify: Annotated[bool, typer.Option("--verify", help="Also compare every byte with the manifests.")] = False,
 ) -> None:
     """Make the catalogue again from the datasets; also of a folder or S3 prefix that holds datasets already."""
+    from agent.facility.serve import check_installed
+
+    check_installed()
     from agent.facility.rebuild import rebuild
 
     settings = _settings(config, data, {"store": store})

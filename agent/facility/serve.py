@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -51,6 +52,7 @@ def serve(
     `ready` gets the port once connections are answered. Raises Busy when the port is taken, Misconfigured when
     the host is not an address of this machine, Retryable when the catalogue cannot be opened.
     """
+    check_installed()
     from agent.facility.app import create_app
     from agent.facility.server import FacilityServer
 
@@ -59,6 +61,13 @@ def serve(
     with _listen(settings.host, settings.port) as listener, _broker(settings) as settings:
         told = ready or (lambda port: log.info("facility on http://%s:%d", settings.host, port))
         FacilityServer(create_app(settings), told, stop or threading.Event()).run_on(listener)
+
+
+def check_installed() -> None:
+    """Raises Misconfigured, before the application is imported, where the extra `facility` is not installed."""
+    missing = [name for name in ("fastapi", "uvicorn", "jinja2", "sqlalchemy") if find_spec(name) is None]
+    if missing:
+        raise Misconfigured(f"the facility needs {', '.join(missing)}: pip install 'scope-agent[facility]'")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agent.errors import Retryable
+from agent.errors import Misconfigured, Retryable
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +129,20 @@ def _set_aside(path: str) -> None:
             side.replace(f"{path}.damaged{end}")
 
 
+def _create(url: str) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"catalogue_url needs {error.name}: pip install 'scope-agent[postgres]' and write postgresql+psycopg://"
+        ) from error
+    except sa.exc.ArgumentError as error:
+        # Without the address: there may be a password in it.
+        raise Misconfigured(f"catalogue_url cannot be used: {type(error).__name__}: see the reference") from error
+
+
 def _prepare(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    engine = _create(url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _tune)
     try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from agent.acquisition import Acquisition
 from agent.calibration import KINDS, CalibrationSettings, Entry, Input, Kind, Registry, entry_of, setup_of, state_at
 from agent.calibration.entry import input_of
+from agent.calibration.installed import check_installed
 from agent.contract.layout import COMPANION, DATA
 from agent.contract.record import Record
 from agent.errors import Rejected
@@ -137,6 +138,7 @@ def _input(path: str, name: str) -> Input:
 def _analysed(
     station: Station, registry: Registry, acquisition: Acquisition, record: Record, kind: Kind
 ) -> Sequence[Outcome]:
+    check_installed()
     from agent.calibration.run import analyse, analyse_files
 
     main = Path(acquisition.main or acquisition.files[0].path)

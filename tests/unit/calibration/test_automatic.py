@@ -285,6 +285,16 @@ def test_what_cannot_be_analysed_is_delivered_and_said(tmp_path: Path) -> None:
     assert agent.retained()["alert/calibration-psf-rejected"] is None
 
 
+def test_without_what_the_analysis_needs_it_is_delivered_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    agent = Agent(tmp_path)
+    beads(agent.images / "qc_psf.ome.tif")
+    agent.until_queued(1)
+    assert "pip install 'scope-agent[qc]'" in agent.retained()["alert/calibration-psf-rejected"]["text"]
+
+
 def test_a_crossed_limit_raises_an_alert_until_it_is_met(tmp_path: Path) -> None:
     policy = CalibrationSettings.model_validate({"limits": {"hot_pixels_ppm": 1}})
     agent = Agent(tmp_path, policy)

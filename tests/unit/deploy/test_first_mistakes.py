@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import venv
 from pathlib import Path
@@ -24,6 +26,7 @@ from agent.operate.asked import ask
 from agent.telemetry.connection import read_password
 from agent.telemetry.probe import probe
 from agent.telemetry.settings import MqttSettings
+from tests.conftest import ROOT
 
 MINIMAL = 'site = "a"\ninstrument = "b"\nstate = "s"\n[delivery]\nurl = "http://127.0.0.1:1"\n'
 
@@ -238,3 +241,39 @@ def test_asking_the_daemon_without_the_right_to() -> None:
     finally:
         os.setresuid(0, 0, 0)
         folder.rmdir()
+
+
+# -- what is not installed --
+
+
+@pytest.mark.parametrize(
+    ("lacks", "words", "extra"),
+    [
+        ("scipy", ["calibrate", "detector", "dark.tif", "flat.tif"], "qc"),
+        ("fastapi", ["facility", "serve", "--data", "facility"], "facility"),
+        ("sqlalchemy", ["facility", "index", "--data", "."], "facility"),
+        ("mm_test_adapters", ["demo", "--once"], "demo"),
+    ],
+)
+def test_a_command_whose_extra_is_not_installed_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str, words: list[str], extra: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, lacks, None)
+    said = refused(*words)
+    assert lacks in said
+    assert f"pip install 'scope-agent[{extra}]'" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_anything_else_that_is_not_installed_is_one_line_too(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None; from agent.cli.app import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--once"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "is not installed" in done.stderr

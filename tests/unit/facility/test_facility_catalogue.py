@@ -288,3 +288,18 @@ def test_a_signal_ends_it_within_five_seconds(tmp_path: Path, number: int) -> No
         _, told = process.communicate(timeout=10)
     assert time.monotonic() - before < 5
     assert (process.returncode, told) == (0, "returned\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense://me:hidden@host/x", "me:hidden@host", "postgresql+nothing://me:hidden@host/x"]
+)
+def test_an_address_that_is_no_database_is_one_line_without_its_password(url: str) -> None:
+    with pytest.raises(Misconfigured, match="catalogue_url") as refused:
+        Catalogue(url)
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_database_whose_driver_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Misconfigured, match=r"scope-agent\[postgres\]"):
+        Catalogue("postgresql+psycopg://me@127.0.0.1/x")
