@@ -85,6 +85,7 @@ class Asked(BaseModel):
         return Query(**said, since_ns=_ns(self.since), until_ns=_ns(self.until))
 
 
+@health_routes.head(HEALTH, include_in_schema=False)
 @health_routes.get(HEALTH)
 def health() -> dict[str, str]:
     """Alive, and what time it is here."""

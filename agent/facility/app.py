@@ -5,7 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from agent import __version__
 from agent.errors import NoSpace, Rejected, Retryable, ScopeAgentError
@@ -48,6 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="scope-agent facility", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.parts = _parts(settings)
     app.add_exception_handler(ScopeAgentError, _answer)
+    app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(HTTPException, _not_served)
     app.include_router(uploads.router())
     for routes in (datasets.routes, downloads.routes, api.routes, api.health_routes, page_routes()):
         app.include_router(routes)
@@ -79,7 +84,7 @@ def _parts(settings: Settings) -> Parts:
 async def _answer(request: Request, error: Exception) -> Response:
     """One line in JSON, or a page for a person."""
     status = _status(error)
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    if _is_person(request):
         answer: Response = error_page(request, status, str(error))
     else:
         answer = JSONResponse({"detail": str(error)}, status_code=status)
@@ -92,6 +97,27 @@ async def _answer(request: Request, error: Exception) -> Response:
         answer.headers["Tus-Resumable"] = "1.0.0"
         answer.headers["Tus-Version"] = "1.0.0"
     return answer
+
+
+async def _not_understood(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if not _is_person(request):
+        return await request_validation_exception_handler(request, error)
+    told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    return error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, told)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not _is_person(request):
+        return await http_exception_handler(request, error)
+    return error_page(
+        request, error.status_code, "There is no such page." if error.status_code == 404 else error.detail
+    )
+
+
+def _is_person(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
 def _status(error: Exception) -> int:

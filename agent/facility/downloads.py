@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from agent.contract.layout import COMPANION, CRATE, METHODS, RECORD
@@ -52,6 +52,13 @@ def download(path: str, request: Request, parts: Shared, who: Reader) -> Streami
     file = parts.storage.open(dataset, member)
     audit(request, parts, "download", "done", who, dataset=dataset, file=member)
     return _ranged(request, file, levels[-1])
+
+
+@routes.head("/files/{path:path}", include_in_schema=False)
+def announce(path: str, request: Request, parts: Shared, who: Reader) -> Response:
+    """What a download would answer, without the bytes: programs that load in parts ask first."""
+    would = download(path, request, parts, who)
+    return Response(status_code=would.status_code, headers=dict(would.headers))
 
 
 @routes.get(DATASETS + "/{dataset:path}/zip", responses=_ZIP, response_class=StreamingResponse)

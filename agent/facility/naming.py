@@ -13,6 +13,8 @@ _DATE = re.compile(r"\d{4}/\d{2}/\d{2}")
 _LEAF = re.compile(r"\d{6}_[A-Za-z0-9._-]*[A-Za-z0-9_-]")
 _WINDOWS_BAD = re.compile(r'[<>:"|?*]')
 _MAX_LEVEL = 255
+_OURS = (MANIFEST, f".{MANIFEST}.draft")
+"""Written into the folder by the commit: neither a file nor a folder of these names may be in its way."""
 
 
 def check_dataset(path: str) -> str:
@@ -27,7 +29,7 @@ def check_dataset(path: str) -> str:
 def check_file(path: str, windows: bool = os.name == "nt") -> str:
     """Return the path of a file that may be uploaded into a dataset, or raise Rejected."""
     levels = check_member(path).split("/")
-    if len(levels) == 1 and path.lower() == MANIFEST:
+    if levels[0].lower() in _OURS:
         raise Refusal(f"{MANIFEST} is written by the facility: commit the dataset instead of uploading it")
     if any(len(level.encode("utf-8", "surrogatepass")) > _MAX_LEVEL for level in levels):
         raise Refusal("a level of the file path is longer than 255 bytes: use a shorter name")

@@ -35,6 +35,7 @@ def page_routes() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     picture = Picture()
 
+    @routes.head("/", dependencies=_FLEET_WIDE)
     @routes.get("/", dependencies=_FLEET_WIDE)
     def fleet(parts: Shared, asked: Annotated[Asking, Parameter()]) -> HTMLResponse:
         found = parts.catalogue.find(asked.query())

@@ -153,7 +153,8 @@ def test_dataset_paths_that_are_none(dataset: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["", ".", "..", "../x", "a/../b", "/etc/passwd", "a//b", "a/", "a\\b", "C:/x", "a\0b", "a\nb",
-     "manifest-sha256.txt", "MANIFEST-sha256.txt", "x" * 256, "a/" * 600 + "b"],
+     "manifest-sha256.txt", "MANIFEST-sha256.txt", "manifest-sha256.txt/x", ".manifest-sha256.txt.draft",
+     ".manifest-sha256.txt.draft/x", "x" * 256, "a/" * 600 + "b"],
 )  # fmt: skip
 def test_file_paths_that_are_none(facility_of_module: Agent, path: str) -> None:
     with pytest.raises(Rejected):

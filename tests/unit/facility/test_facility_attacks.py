@@ -329,3 +329,22 @@ def test_no_request_of_the_openapi_document_is_a_server_error(tmp_path: Path) ->
         assert len(seen) >= 15, seen
         assert any(200 in statuses for statuses in seen.values())
         assert acquisitions(facility)[0]["name"] == "cells"
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("/nope", "There is no such page."),
+        ("/?since=soon", "since: "),
+        ("/?q=" + "a" * 300, "at most 200"),
+        ("/?qc=<b>", "qc: "),
+    ],
+)
+def test_a_person_who_mistypes_an_address_gets_a_page(facility: Running, address: str, says: str) -> None:
+    page = httpx.get(facility.url + address, headers={"Accept": "text/html"}, trust_env=False)
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.status_code in (404, 422)
+    assert says in page.text
+    assert "<b>" not in page.text
+    answer = httpx.get(facility.url + address, trust_env=False)
+    assert (answer.status_code, list(answer.json())) == (page.status_code, ["detail"])

@@ -108,3 +108,16 @@ def test_ranges(agent: Agent, facility: Running, asked: str, status: int, slice_
     assert answer.status_code == status
     if slice_ is not None:
         assert answer.content == body[slice_]
+
+
+def test_what_a_download_would_be_can_be_asked(agent: Agent, facility: Running) -> None:
+    agent.deliver(files())
+    address = facility.url + f"/files/{DATASET}/methods.txt"
+    told = httpx.head(address, headers={"Range": "bytes=2-"}, trust_env=False)
+    body = httpx.get(address, headers={"Range": "bytes=2-"}, trust_env=False)
+    assert (told.status_code, told.content) == (206, b"")
+    for name in ("content-length", "content-range", "accept-ranges", "content-security-policy", "content-disposition"):
+        assert told.headers[name] == body.headers[name]
+    assert httpx.head(f"{address}x", trust_env=False).status_code == 404
+    for path in ("/health", "/"):
+        assert httpx.head(facility.url + path, trust_env=False).status_code == 200
