@@ -11,7 +11,6 @@ from agent.formats.binary import Binary
 from agent.formats.guarded import attempt, guarded
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.single import alone, judged
-from agent.formats.tiff_layout import TroubleError
 
 _SMALL, _MAX_STREAMS, _MAX_COMMENTS = 64, 20_000, 1 << 16
 _FRAME = re.compile(r"(?:^|/)Field (\d+)/(?:.*/)?(?:Bitmap[^/]*|[^/]*Image[^/]*/Data)$")
@@ -23,8 +22,7 @@ class Cxd:
     name = "hcimage-cxd"
 
     def matches(self, path: Path) -> bool:
-        start = binary.head(path, 8)
-        return path.suffix.lower() == ".cxd" and (not start or start == ole.MAGIC[: len(start)]) and path.is_file()
+        return ole.is_compound(path, ".cxd")
 
     def dataset(self, path: Path) -> Dataset:
         return alone(self.name, path)
@@ -34,11 +32,7 @@ class Cxd:
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Frames with a bitmap."""
-        with binary.opened(dataset.main) as file:
-            try:
-                return sum(_FRAME.search(name) is not None for name in ole.Compound(file).streams)
-            except TroubleError:
-                return None
+        return ole.counted(dataset.main, _frames)
 
     def metadata(self, dataset: Dataset) -> Metadata:
         return guarded(dataset.main, lambda: _read(dataset.main))
@@ -52,11 +46,14 @@ def _read(path: Path) -> Metadata:
         names = sorted(compound.streams)
         small = [name for name in names if compound.streams[name].size <= _SMALL or name.endswith("Comments")]
         said = {name: compound.read(name, _MAX_COMMENTS) for name in small[:_MAX_STREAMS]}
-    frames = sum(_FRAME.search(name) is not None for name in names)
-    ome, errors = attempt(path, lambda: cxd_metadata.ome(path.stem, said, frames))
+    ome, errors = attempt(path, lambda: cxd_metadata.ome(path.stem, said, _frames(compound)))
     rest = {"streams": names[:5000], "values": {name: _value(raw) for name, raw in list(said.items())[:2000]}}
     note = "nobody documents what the streams of CXD mean: all of them are kept as they are"
     return Metadata(ome, {}, {"cxd": rest}, errors, (note,))
+
+
+def _frames(compound: ole.Compound) -> int:
+    return sum(_FRAME.search(name) is not None for name in compound.streams)
 
 
 def _verdict(file: Binary) -> Verdict:

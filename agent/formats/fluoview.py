@@ -52,8 +52,7 @@ class Oib:
     name = "oib"
 
     def matches(self, path: Path) -> bool:
-        start = binary.head(path, 8)
-        return path.suffix.lower() == ".oib" and (not start or start == ole.MAGIC[: len(start)]) and path.is_file()
+        return ole.is_compound(path, ".oib")
 
     def dataset(self, path: Path) -> Dataset:
         return alone(self.name, path)
@@ -63,11 +62,7 @@ class Oib:
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """TIFF streams of the file."""
-        with binary.opened(dataset.main) as file:
-            try:
-                return sum(name.lower().endswith(".tif") for name in oib_files(ole.Compound(file)))
-            except TroubleError:
-                return None
+        return ole.counted(dataset.main, lambda file: sum(name.lower().endswith(".tif") for name in oib_files(file)))
 
     def metadata(self, dataset: Dataset) -> Metadata:
         def read() -> Metadata:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from agent.formats.binary import MAX_PIECE, Binary
+from agent.formats.binary import MAX_PIECE, Binary, head, opened
 from agent.formats.port import Wholeness
 from agent.formats.tiff_layout import TroubleError
 
@@ -14,6 +16,23 @@ _END, _FREE = 0xFFFFFFFE, 0xFFFFFFFF
 _LAST_SECTOR = 0xFFFFFFFA
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
 _NONE = 0xFFFFFFFF
+
+
+def is_compound(path: Path, suffix: str) -> bool:
+    """A file of this suffix that begins as a compound file does, as far as it is written."""
+    if path.suffix.lower() != suffix or not path.is_file():
+        return False
+    start = head(path, len(MAGIC))
+    return start == MAGIC[: len(start)]
+
+
+def counted(path: Path, count: Callable[[Compound], int]) -> int | None:
+    """What `count` finds in a file; None where it cannot be read."""
+    with opened(path) as file:
+        try:
+            return count(Compound(file))
+        except TroubleError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
