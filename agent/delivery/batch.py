@@ -1,8 +1,8 @@
 """Many small files at the same time.
 
 Larger ones go by threads: each takes the next one when it is done with the last. Of tiny ones a single thread has
-several on their way, for where a file costs a tenth of a millisecond, threads mostly wait for each other; more come
-only while most of the time goes by waiting for a slow disk or a far store.
+several on their way, or takes several at once, for where a file costs a tenth of a millisecond, threads mostly wait for
+each other; more come only while most of the time goes by waiting for a slow disk or a far store.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ TINY = 256 << 10
 """Files up to this size are not counted: even 64 of them are little."""
 _MOST_LARGER = 8
 """Threads for files that are larger: each keeps some of the memory that it used, whoever uses it next."""
+_AT_ONCE = 32
+_FEW_THREADS = 2
+"""One reads and hashes while the other writes."""
 _LOOK_S = 0.1
 _TELL_S = 1.0
 _FEW = 50
@@ -53,11 +56,22 @@ def send_all(
         _OneByOne(larger, begin, arrived, parallel).run(parallel)
 
 
+def send_together(
+    rows: list[FileRow],
+    send: Callable[[list[FileRow]], list[Sent]],
+    arrived: Callable[[list[Sent]], None],
+    parallel: int,
+) -> None:
+    """The same for tiny files of which some go at once. They are sent one by one when that fails."""
+    if rows:
+        _Together(rows, send, arrived, parallel).run(_FEW_THREADS)
+
+
 class _Batch(ABC):
     """What is left to send, and what was sent but not told yet."""
 
-    def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
-        self._begin, self._arrived, self._parallel = begin, arrived, min(parallel, len(rows))
+    def __init__(self, rows: list[FileRow], arrived: Callable[[list[Sent]], None], parallel: int) -> None:
+        self._arrived, self._parallel = arrived, min(parallel, len(rows))
         self._left, self._done = deque(rows), deque[Sent]()
         self._failed = threading.Event()
         self._threads = 0
@@ -107,7 +121,8 @@ class _Overlapping(_Batch):
     """Each thread begins the next file before the last ones have arrived."""
 
     def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
-        super().__init__(rows, begin, arrived, parallel)
+        super().__init__(rows, arrived, parallel)
+        self._begin = begin
         self._room = SimpleQueue[None]()
         """An item for each file more that may be on its way."""
         for _ in range(parallel):
@@ -163,8 +178,38 @@ class _OneByOne(_Batch):
                 self._done.append(self._begin(row)())
 
     def __init__(self, rows: list[FileRow], begin: Begin, arrived: Callable[[list[Sent]], None], parallel: int) -> None:
-        super().__init__(rows, begin, arrived, parallel)
+        super().__init__(rows, arrived, parallel)
+        self._begin = begin
         self._budget = _Budget(IN_FLIGHT)
+
+
+class _Together(_Batch):
+    """Each thread takes some files when the last have arrived."""
+
+    def __init__(
+        self,
+        rows: list[FileRow],
+        send: Callable[[list[FileRow]], list[Sent]],
+        arrived: Callable[[list[Sent]], None],
+        parallel: int,
+    ) -> None:
+        super().__init__(rows, arrived, parallel)
+        self._send = send
+
+    def _work(self) -> None:
+        while some := self._some():
+            try:
+                self._done.extend(self._send(some))
+            except ScopeAgentError:
+                # Those before the one that fails are well and need not wait for it.
+                for row in some:
+                    self._done.extend(self._send([row]))
+
+    def _some(self) -> list[FileRow]:
+        found: list[FileRow] = []
+        while len(found) < _AT_ONCE and (row := self._next()) is not None:
+            found.append(row)
+        return found
 
 
 class _Budget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -21,7 +21,7 @@ from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_me
 from agent.contract.manifest import parse
 from agent.delivery.ahead import ahead, beside
 from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
-from agent.delivery.port import Held, Outgoing
+from agent.delivery.port import Held, Outgoing, SmallFile
 from agent.delivery.settings import FolderSettings
 from agent.delivery.small_files import SmallFiles
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
@@ -60,7 +60,7 @@ class FolderTarget:
         self._read_back = settings.read_back
         self._sent: dict[str, _Seen] = {}
         """By path: what was on the disk as it was sent, until its dataset is committed."""
-        self._small = SmallFiles(self._root, self._settled)
+        self._small = SmallFiles(self._root, self._make_room, self._settled)
 
     def check(self) -> None:
         with self._translated():
@@ -98,12 +98,20 @@ class FolderTarget:
         if len(body) != file.size:
             raise Retryable(f"{len(body)} of {file.size} bytes of {file.target} were read: reading it again")
         digest = file.digest() if file.digest is not None else hashlib.sha256(body).hexdigest()
-        try:
-            self._small.write(path, body, digest)
-        except FileNotFoundError:
-            self._make_room(path)
-            self._small.write(path, body, digest)
+        self._small.write([(path, body, digest)])
         return digest
+
+    def take(self, dataset: str, files: Sequence[SmallFile]) -> bool:
+        """See TakesMany."""
+        check_dataset_path(dataset)
+        for file in files:
+            check_member(file.target)
+        with self._translated():
+            if (self._root / dataset / MANIFEST).exists():
+                return False
+            staged = f"{self._staged(dataset)}{os.sep}"
+            self._small.write([(staged + path.replace("/", os.sep), body, digest) for path, body, digest in files])
+            return True
 
     def commit(self, dataset: str, manifest: bytes) -> Held:
         listed = parse(manifest)

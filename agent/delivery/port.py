@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from agent.contract.layout import RECORD
 
@@ -50,6 +50,28 @@ class Begins(Protocol):
 
         What it returns must be called. It waits for the answer: True when the far side holds these very bytes, by
         its own check; False when there is more to say than that, which `Target.send` of the same file finds out.
+        """
+        ...
+
+
+class SmallFile(NamedTuple):
+    """A file that is held whole."""
+
+    target: str
+    """Path inside the dataset."""
+    body: bytes
+    sha256: str
+    """Of `body`, hex."""
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """A target to which many small files go at once: one by one, saying so would cost as much as sending them."""
+
+    def take(self, dataset: str, files: Sequence[SmallFile]) -> bool:
+        """Send files as `Target.send` does each, by several threads. Raises what it raises: some may have arrived then.
+
+        False when there is more to say than that, which `Target.send` of each file finds out.
         """
         ...
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,34 +22,41 @@ _READERS = 8
 
 Settled = Callable[[str, os.stat_result, str], None]
 """Told, in another thread, of a file that is on the disk as it was written: its path, what it is, its hash."""
-_Written = tuple[str, bytes, str]
+Written = tuple[str, bytes, str]
+"""Path, bytes, and their SHA-256 (hex)."""
 
 
 class SmallFiles:
     """Writes files anywhere on the file system of `folder`; several threads may call it. To be closed."""
 
-    def __init__(self, folder: Path, settled: Settled) -> None:
-        self._folder, self._told = folder, settled
+    def __init__(self, folder: Path, make_room: Callable[[str], None], settled: Settled) -> None:
+        """`make_room` makes the folder of a path; it raises OSError or one of agent.errors where it cannot."""
+        self._folder, self._make_room, self._told = folder, make_room, settled
         self._lock = threading.Lock()
-        self._window: list[_Written] = []
+        self._window: list[Written] = []
         self._size = 0
         self._last: Future[None] | None = None
         self._fault: OSError | None = None
         self._settler = ThreadPoolExecutor(1, "scope-agent-settle")
         self._readers = ThreadPoolExecutor(_READERS, "scope-agent-read-back")
 
-    def write(self, path: str, body: bytes, digest: str) -> None:
-        """Write a file, whose hash is known: it is on the disk, and was looked at there, when `finish` has returned."""
-        descriptor = os.open(path, _FLAGS, 0o666)
-        try:
-            rest = memoryview(body)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        finally:
-            os.close(descriptor)
+    def write(self, files: Sequence[Written]) -> None:
+        """Write files: they are on the disk, and were looked at there, when `finish` has returned."""
+        for path, body, _ in files:
+            try:
+                descriptor = os.open(path, _FLAGS, 0o666)
+            except FileNotFoundError:
+                self._make_room(path)
+                descriptor = os.open(path, _FLAGS, 0o666)
+            try:
+                written = os.write(descriptor, body)
+                while written < len(body):
+                    written += os.write(descriptor, memoryview(body)[written:])
+            finally:
+                os.close(descriptor)
         with self._lock:
-            self._window.append((path, body, digest))
-            self._size += len(body)
+            self._window += files
+            self._size += sum(len(body) for _, body, _ in files)
             if self._size >= _WINDOW_BYTES or len(self._window) >= _WINDOW_FILES:
                 self._flush()
 
@@ -84,7 +91,7 @@ class SmallFiles:
         if last is not None:
             last.result()
 
-    def _settle(self, window: list[_Written]) -> None:
+    def _settle(self, window: list[Written]) -> None:
         try:
             together = sync_all(self._folder)
         except OSError as error:
@@ -98,7 +105,7 @@ class SmallFiles:
         else:
             deque(self._readers.map(self._bring_and_look_back, window), maxlen=0)
 
-    def _bring_and_look_back(self, written: _Written) -> None:
+    def _bring_and_look_back(self, written: Written) -> None:
         path = written[0]
         try:
             with open(path, "rb+", buffering=0) as file:  # noqa: PTH123 - tens of thousands of small files
@@ -109,7 +116,7 @@ class SmallFiles:
         else:
             self._look_back(written)
 
-    def _look_back(self, written: _Written) -> None:
+    def _look_back(self, written: Written) -> None:
         path, body, digest = written
         with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
             forget(file)

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from agent.contract import layout, manifest
 from agent.contract.record import FileEntry, Record
-from agent.delivery.batch import TINY, send_all
+from agent.delivery.batch import TINY, send_all, send_together
 from agent.delivery.pace import Pace
-from agent.delivery.port import Begins, Held, Outgoing, Target
+from agent.delivery.port import Begins, Held, Outgoing, SmallFile, TakesMany, Target
 from agent.delivery.reading import BLOCK, Reading, Whole, sha256_of, still, unchanged, whole
 from agent.errors import Mismatch, Retryable
 from agent.outbox import Entry, FileRow, Outbox, Sent
@@ -119,19 +119,36 @@ class Worker:
 
     def _send_small(self, dataset: str, rows: list[FileRow]) -> None:
         """Several at a time; those that arrived are written down together, also when one failed."""
-        target = self.target if isinstance(self.target, Begins) else None
-        most = min(self.target.at_once, SMALL)
+        target = self.target
+        most = min(target.at_once, SMALL)
+        overlapping = isinstance(target, Begins)
+        if isinstance(target, TakesMany):
+            taking = target
+            tiny = [row for row in rows if row.size <= TINY and _goes_whole(row)]
+            send_together(tiny, lambda some: self._take(taking, dataset, some), self.outbox.sent, self.parallel)
+            rows = [row for row in rows if row.size > TINY or not _goes_whole(row)]
 
         def begin(row: FileRow) -> Callable[[], Sent]:
-            if row.size > most or row.description is not None or row.upload is not None:
+            if row.size > most or not _goes_whole(row):
                 sent = self._send_blocks(dataset, row)
-            elif target is not None and row.size <= TINY:
+            elif isinstance(target, Begins) and row.size <= TINY:
                 return self._begin(target, dataset, row)
             else:
                 sent = self._send_whole(dataset, row, whole(row))
             return lambda: sent
 
-        send_all(rows, begin, self.outbox.sent, self.parallel, overlapping=target is not None)
+        send_all(rows, begin, self.outbox.sent, self.parallel, overlapping=overlapping)
+
+    def _take(self, target: TakesMany, dataset: str, rows: list[FileRow]) -> list[Sent]:
+        """Read some and send them together."""
+        read = [whole(row) for row in rows]
+        self._may_go(sum(row.size for row in rows))
+        files = [SmallFile(row.target, one.body, one.sha256) for row, one in zip(rows, read, strict=True)]
+        if not target.take(dataset, files):
+            return [self._send_whole(dataset, row, one) for row, one in zip(rows, read, strict=True)]
+        return [
+            Sent(row, one.sha256, one.sha256, row.size, one.touched_ns) for row, one in zip(rows, read, strict=True)
+        ]
 
     def _begin(self, target: Begins, dataset: str, row: FileRow) -> Callable[[], Sent]:
         """Read it and send it; what is returned waits for the answer."""
@@ -251,6 +268,11 @@ def _dataset(entry: Entry) -> str:
     if entry.dataset is None:
         raise Retryable("the acquisition has no dataset path yet")
     return entry.dataset
+
+
+def _goes_whole(row: FileRow) -> bool:
+    """As it is, and nothing of it has gone before."""
+    return row.description is None and row.upload is None
 
 
 def _sliced(content: bytes, offset: int) -> Iterator[bytes]:

@@ -13,10 +13,12 @@ import pytest
 
 from agent.contract.manifest import parse
 from agent.delivery.batch import TINY, send_all
+from agent.delivery.folder import FolderTarget
 from agent.delivery.s3 import S3Target
 from agent.delivery.s3_client import OWNER, SHA256, b64
+from agent.delivery.settings import FolderSettings
 from agent.delivery.worker import Worker
-from agent.errors import Retryable, ScopeAgentError, Unreachable
+from agent.errors import Retryable, ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import FileRow, FileState, Outbox, Sent
 from tests import servers
 from tests.unit.delivery.meddler import Meddler
@@ -206,6 +208,35 @@ def test_a_store_that_does_not_check_gets_them_one_by_one(tmp_path, outbox, sour
         assert lax.begin(DATASET, "data/a", b"abc", "0" * 64)() is False
         delivered(outbox, lax)
         lax.close()
+
+
+def test_a_folder_takes_many_at_once(tmp_path, outbox, sources, monkeypatch) -> None:  # noqa: F811
+    taken: list[int] = []
+    real = FolderTarget.take
+    monkeypatch.setattr(FolderTarget, "take", lambda *told: (taken.append(len(told[2])), real(*told))[1])
+    folder = FolderTarget(FolderSettings(path=tmp_path))
+    queued(outbox, *sources)
+    delivered(outbox, folder)
+    assert sum(taken) == MANY + 1
+    assert len(taken) < 5
+    # The state is lost: what is committed is recognised, and nothing is written into it.
+    queued(outbox, *sources)
+    marks = {path: path.stat().st_ctime_ns for path in (tmp_path / DATASET / "data").iterdir()}
+    delivered(outbox, folder)
+    assert {path: path.stat().st_ctime_ns for path in (tmp_path / DATASET / "data").iterdir()} == marks
+    folder.close()
+
+
+def test_one_that_fails_in_a_folder_holds_up_no_other_of_its_lot(tmp_path, outbox, sources) -> None:  # noqa: F811
+    folder = FolderTarget(FolderSettings(path=tmp_path))
+    queued(outbox, *sources)
+    sources[20].write_bytes(b"rewritten since")
+    with pytest.raises(SourceChanged):
+        small(outbox, folder).deliver(outbox.get("00-1"))
+    assert [row.state for row in outbox.files("00-1")].count(FileState.SENT) >= 20
+    queued(outbox, *sources)
+    delivered(outbox, folder)
+    folder.close()
 
 
 # How they are shared out
