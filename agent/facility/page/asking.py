@@ -57,7 +57,7 @@ class Asking(BaseModel):
     def address(self, cursor: str) -> str:
         """Where the next page of the same search is."""
         said = {key: value for key, value in self.model_dump(mode="json").items() if value not in ("", None)}
-        return "/?" + urlencode(said | {"cursor": cursor})
+        return "/?" + urlencode(said | {"cursor": cursor}) + "#found"
 
 
 def _ns(day: date | None) -> int | None:

@@ -12,6 +12,9 @@ from agent.facility.catalogue import Measurement, Usage
 WIDTH, HEIGHT = 320, 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 8, 8, 10, 10
 _MAX_BARS = 24
+_MAX_DRAWN = 300
+_STRETCH = 2
+"""Width of what shares two dots, where there are more measurements than can be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Trend:
     metric: str
     unit: str
     dots: list[Dot]
+    drawn: list[Dot]
+    """All of them; of thousands, of each stretch the lowest, the highest, and one that failed."""
     limit_y: float | None
     lowest: float
     highest: float
@@ -44,7 +49,7 @@ class Trend:
     @property
     def line(self) -> str:
         """Points of the polyline."""
-        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
+        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,19 @@ def _trend(instrument: str, metric: str, dated: list[tuple[float, Measurement]])
         for when, one in dated
     ]
     limit_y = up(last.bound) if last.bound is not None else None
-    return Trend(instrument, metric, last.unit or "", dots, limit_y, lowest, highest)
+    return Trend(instrument, metric, last.unit or "", dots, _drawn(dots), limit_y, lowest, highest)
+
+
+def _drawn(dots: list[Dot]) -> list[Dot]:
+    if len(dots) <= _MAX_DRAWN:
+        return dots
+    found: list[Dot] = []
+    for _, stretch in groupby(dots, lambda dot: dot.x // _STRETCH):
+        here = list(stretch)
+        kept = [max(here, key=lambda dot: dot.y), min(here, key=lambda dot: dot.y)]
+        kept += [dot for dot in here if dot.said.status == "fail"][:1]
+        found += sorted({id(dot): dot for dot in kept}.values(), key=lambda dot: dot.x)
+    return found
 
 
 def _or(value: float | None, other: float) -> float:

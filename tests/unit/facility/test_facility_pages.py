@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import tifffile
 
 from agent.contract.event import Envelope
 from agent.contract.topics import Topics
+from agent.facility.catalogue import Measurement
 
 from .rig import DATASET, Running, broker, files, free_port, running, wait_for
 from .test_facility_live import CHROMIUM, FLAGS, TOPICS, acquiring, event, progress, publisher
@@ -51,7 +53,10 @@ def rich() -> dict[str, Any]:
             "in_use": ["o"],
         },
         "channels": [
-            {"name": "DAPI", "settings": {"Exposure": value(50.0, unit="ms"), "Binning": value("1x1", "cached")}},
+            {
+                "name": "DAPI", "components": ["o", "gone"],
+                "settings": {"Exposure": value(50.0, unit="ms"), "Binning": value("1x1", "cached")},
+            },
             {"name": "GFP", "settings": {"Exposure": value(80.0, unit="ms", conflict="the file says 79 ms")}},
         ],
         "calibration": {
@@ -62,6 +67,7 @@ def rich() -> dict[str, Any]:
             },
         },
         "environment": {"AirTemperature": value(22.5, "measured", unit="degC")},
+        "software": {"pymmcore-plus": "0.18.1", "configuration-sha256": "9" * 64, "configuration": "/opt/" + "mm" * 60},
         "property_changes": [
             {"at": "2026-03-04T10:12:00Z", "device": "ZDrive", "property": "Position", "value": "12.5"}
         ],
@@ -209,9 +215,11 @@ def test_the_page_of_a_dataset(looking: Any, facility: Running) -> None:
     for said in (
         "Ada Lovelace", "Plan Apo 60x/1.40", "the file says 79 ms", "100 of 111 fields", "the planes: the Z",
         "read_noise_rms", "fail", "0.4", "22.5 °C", "ZDrive", "Images were acquired",
-        "manifest-sha256.txt",
+        "manifest-sha256.txt", "Plan Apo 60x/1.40, gone",
     ):  # fmt: skip
         assert said in text, said
+    software = page.locator(".panel", has=page.get_by_role("heading", name="Software"))
+    playwright.expect(software).to_contain_text("pymmcore-plus0.18.1")
     origins = set(page.locator(".origin").all_inner_texts())
     assert {"live", "cached", "profile", "session", "measured"} <= origins
     with page.expect_download() as downloading:
@@ -226,6 +234,8 @@ def test_trends_usage_and_quarantine(looking: Any, facility: Running) -> None:
     chart = page.get_by_role("img", name="3 measurements from 2026-01-01 to 2026-03-01")
     assert "limit at most 2 electron" in (chart.get_attribute("aria-label") or "")
     assert chart.locator("circle").count() == 3
+    axis = page.locator(".trend", has=chart).locator(".axis")
+    playwright.expect(axis).to_have_text("1.3 to 2 e⁻2026-01-01 to 2026-03-01")
     assert chart.locator("line.limit").count() == 1
     page.goto(facility.url + "/usage", wait_until="domcontentloaded")
     row = page.locator("tbody tr").first
@@ -233,6 +243,29 @@ def test_trends_usage_and_quarantine(looking: Any, facility: Running) -> None:
     playwright.expect(row).to_contain_text("20 min")
     page.goto(facility.url + "/quarantine", wait_until="domcontentloaded")
     playwright.expect(page.locator("tbody")).to_contain_text("1 different (data/half.tif)")
+
+
+def test_a_trend_of_thousands_stays_a_line(looking: Any, tmp_path: Path) -> None:
+    """Not a blot of as many dots: of each stretch the lowest and the highest, and what failed."""
+    days = (datetime(2016, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(4000))
+    measured = [
+        Measurement(
+            site="lab", instrument="scope1", metric="gain", measured_at=day.isoformat(),
+            value=5.0 if n == 1777 else n % 7 / 7,
+            bound=2.0, sense="at most", status="fail" if n == 1777 else "pass",
+        )
+        for n, day in enumerate(days)
+    ]  # fmt: skip
+    with running(tmp_path / "data") as facility:
+        with facility.catalogue() as catalogue:
+            catalogue.measure(measured)
+            catalogue.measure([measured[0].model_copy(update={"metric": "once"})])
+        page = looking(viewport=PHONE).page
+        page.goto(facility.url + "/qc", wait_until="domcontentloaded")
+        chart = page.get_by_role("img", name="4000 measurements from 2016-01-01 to 2026-12-13")
+        assert 100 < chart.locator("circle").count() < 700
+        assert chart.locator("circle.fail").count() == 1
+        playwright.expect(page.locator(".trend", has_text="once").locator("summary")).to_have_text("1 measurement")
 
 
 def test_the_keyboard_reaches_everything(looking: Any, facility: Running) -> None:
@@ -262,6 +295,7 @@ def test_the_search_form_asks_what_it_says(looking: Any, facility: Running) -> N
     page.get_by_label("to day").fill("2026-03-04")
     page.get_by_role("button", name="Search").click()
     playwright.expect(page.locator("#recent th a")).to_have_text("cells")
+    playwright.expect(page.locator("#recent-heading")).to_be_in_viewport()
     page.get_by_label("to day").fill("2026-03-03")
     page.get_by_role("button", name="Search").click()
     playwright.expect(page.locator("tbody")).to_contain_text("Nothing found")
