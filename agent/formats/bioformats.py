@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from agent.formats import ome_xml
+from agent.formats import ome_model, ome_xml
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.port import Metadata
 from agent.formats.settings import FormatSettings
@@ -38,12 +38,12 @@ class BioFormats:
         try:
             text = self._ask(path)
             root, planes = ome_xml.document([text])
-            ome = ome_xml.to_ome(root)
+            ome, left_out = ome_model.to_ome(root)
         except (_FailedError, UnreadableError) as error:
             return Metadata(errors=(f"{path.name}: Bio-Formats: {error}",))
         if not ome.images:
             return Metadata(errors=(f"{path.name}: Bio-Formats: it names no image",))
-        notes = ["read by Bio-Formats: the agent has no reader of its own for this format"]
+        notes = ["read by Bio-Formats: the agent has no reader of its own for this format", *left_out]
         if planes > ome_xml.MAX_PLANES:
             notes.append(f"{planes} plane entries are too many to be repeated here")
         return Metadata(ome, {"Bio-Formats": self._version()}, notes=tuple(notes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.formats.jsonable import jsonable
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.registry import datasets_in, identify
 from agent.sources.writers import is_open_for_writing
@@ -61,7 +62,7 @@ class Inspection:
 
     def to_json(self) -> str:
         """One JSON document."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=str)
+        return json.dumps(jsonable(self.as_dict()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def to_ome_xml(self) -> str:
         """Schema-valid OME-XML 2016-06, always: without images where nothing valid is said."""
@@ -72,31 +73,22 @@ class Inspection:
         ome = self.metadata.ome
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            text = None if ome is None else _valid(ome) or _valid(_images_only(ome))
+            text = None if ome is None else _valid(ome)
         return text or OME().to_xml()
 
 
-def _images_only(ome: OME) -> OME:
-    """Without the parts whose references break most often."""
-    from ome_types import OME
-
-    images = []
-    for image in ome.images:
-        pixels = image.pixels.model_copy(update={"planes": []})
-        images.append(image.model_copy(update={"pixels": pixels, "annotation_refs": [], "roi_refs": []}))
-    return OME(images=images, instruments=ome.instruments)
-
-
 def _valid(ome: OME) -> str | None:
+    """The document without what its schema does not allow; None where nothing valid is left."""
     from lxml import etree
-    from ome_types import validate_xml
+
+    from agent.formats import ome_mending, ome_model
 
     try:
-        text = ome.to_xml()
-        validate_xml(text)
+        root = etree.fromstring(ome.to_xml().encode())
     except (ValueError, TypeError, etree.LxmlError):
         return None
-    return text
+    ome_mending.mend(root)
+    return etree.tostring(root, encoding="unicode") if ome_model.schema().validate(root) else None
 
 
 def _rested(dataset: Dataset, verdict: Verdict, rest_s: float) -> Verdict:

@@ -41,7 +41,7 @@ class OmeRows:
             self._plain = self._plain and self._columns(number).append(said)
         elif local(element) == "TiffData":
             name = next((child.get("FileName", "") for child in element if local(child) == "UUID"), "")
-            self._plain = self._plain and ("PlaneCount" in said or "IFD" in said)
+            self._plain = self._plain and ("PlaneCount" in said or "IFD" in said) and _numbers(said)
             self._blocks.append((number, name, said))
 
     def _columns(self, image: str) -> PlaneColumns:
@@ -62,3 +62,7 @@ class OmeRows:
                 first = {axis: int(said.get(f"First{axis.upper()}", "0")) for axis in "zct"}
                 ifd, count = int(said.get("IFD", "0")), int(said.get("PlaneCount", "1"))
                 yield Place(image, name_in(dataset, target), **first, ifd=ifd, count=count)
+
+
+def _numbers(said: dict[str, str]) -> bool:
+    return all(value.isdecimal() and len(value) < 12 for value in said.values())

@@ -6,12 +6,14 @@ image's data lies inside its file.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from agent.formats import ome_xml, tiff_layout
+from agent.formats import ome_model, ome_xml, tiff_layout
 from agent.formats.members import possible
 from agent.formats.ome_rows import OmeRows
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
@@ -24,6 +26,7 @@ _TIFF_NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
 _DOCUMENTS = (".companion.ome", ".xml", ".ome")
 """Names of OME-XML that stands beside its files or alone."""
 _TEXT_PIECE = 1 << 16
+_OWN_UUID = re.compile(rb'\sUUID\s*=\s*"[^"]*"')
 _MAX_SET = 100_000
 _MAX_NAME = 1000
 """Letters of a name with its folders; systems end between 1,024 and 32,767 for the whole path."""
@@ -46,12 +49,21 @@ def _files(path: Path) -> ome_xml.Files:
         return ome_xml.files(chunks)
 
 
+def _said(path: Path) -> bytes:
+    """A fingerprint of the OME-XML without the file's own UUID: in most sets every file repeats the same text."""
+    found = hashlib.blake2b(digest_size=16)
+    with _xml(path) as chunks:
+        for number, chunk in enumerate(chunks):
+            found.update(_OWN_UUID.sub(b"", chunk, count=1) if number == 0 else chunk)
+    return found.digest()
+
+
 def _is_companion(path: Path) -> bool:
     return path.name.lower().endswith(_DOCUMENTS)
 
 
 def _is_ome_text(head: str) -> bool:
-    return "<OME" in head or ":OME" in head
+    return head.lstrip("\ufeff \t\r\n").startswith("<") and ("<OME" in head or ":OME" in head)
 
 
 def beside(folder: Path, name: str) -> Path | None:
@@ -124,7 +136,8 @@ class OmeTiff:
         said = _files(dataset.main)
         if said.incomplete:
             return self._without_text(dataset)
-        verdicts = [self._file_verdict(dataset, path, said) for path in dataset.files]
+        text = _said(dataset.main)
+        verdicts = [self._file_verdict(dataset, path, said, text) for path in dataset.files]
         for state in (Wholeness.DAMAGED, Wholeness.GROWING, Wholeness.UNKNOWN):
             for verdict in verdicts:
                 if verdict.state is state:
@@ -140,12 +153,12 @@ class OmeTiff:
             return Verdict(Wholeness.DAMAGED, f"the OME-XML in {dataset.main.name} cannot be read")
         return Verdict(verdict.state, f"{dataset.main.name}: {verdict.reason}")
 
-    def _file_verdict(self, dataset: Dataset, path: Path, said: ome_xml.Files) -> Verdict:
+    def _file_verdict(self, dataset: Dataset, path: Path, said: ome_xml.Files, text: bytes) -> Verdict:
         if _is_companion(path):
             return Verdict(Wholeness.WHOLE, "the companion file is complete")
         found = tiff_layout.layout(path)
         if found.verdict.state in (Wholeness.WHOLE, Wholeness.UNKNOWN):
-            own = said if path == dataset.main else _files(path)
+            own = said if path == dataset.main or _said(path) == text else _files(path)
             # A run that ended early is told by each file for itself: the copies in the others are older.
             needed = _needed(own if own.names and not own.incomplete else said, path, dataset)
             if found.ifds < needed and not _closed_early(own, path, dataset, found.ifds):
@@ -174,12 +187,14 @@ class OmeTiff:
                 software["OME Creator"] = creator
             if count > ome_xml.MAX_PLANES and rows.known():
                 places = tuple(rows.places(dataset, beside))
-                return Metadata(ome_xml.to_ome(root), software, places=places, planes=rows.planes)
+                ome, left_out = ome_model.to_ome(root)
+                return Metadata(ome, software, notes=left_out, places=places, planes=rows.planes)
             if count > ome_xml.MAX_PLANES:
                 notes = (f"{count} plane entries stay in the files, they are too many to be repeated here",)
             else:
                 _complete(dataset, root)
-            return Metadata(ome_xml.to_ome(root), software, notes=notes)
+            ome, left_out = ome_model.to_ome(root)
+            return Metadata(ome, software, notes=(*notes, *left_out))
         except ome_xml.UnreadableError as error:
             return Metadata(software=software, errors=(f"{dataset.main.name}: {error}",), notes=notes)
 
@@ -201,8 +216,9 @@ def _complete(dataset: Dataset, root: _Element) -> None:
     """What each file of a set says of itself (planes, and sizes when a run ended early), and real file names."""
     images = {image.get("ID"): image for image in root.findall("{*}Image")}
     if len(images) > 1:
+        text = _said(dataset.main)
         for path in dataset.files:
-            if path != dataset.main and not _is_companion(path):
+            if path != dataset.main and not _is_companion(path) and _said(path) != text:
                 _take_own(path, images)
     _name_files(dataset, root)
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
-    from ome_types import OME
 
 MAX_PLANES = 2000
 """Planes that go into the metadata; above it they stay in the file, for ome-types needs 0.3 ms for each."""
 _MANY = ("Plane", "TiffData", "BinData")
-_FC = "http://www.openmicroscopy.org/XMLschemas/OME/FC/ome.xsd"
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
 
@@ -110,7 +107,18 @@ def _tiff_data(found: Files, element: _Element) -> None:
     ifd, count = _integer(element.get("IFD")), _integer(element.get("PlaneCount"))
     if ifd is not None or count is not None:
         needed = (ifd or 0) + (1 if count is None else count)
+    else:
+        needed = _all_planes(element.getparent())
+    if needed:
         found.planes[name] = max(found.planes.get(name, 0), needed)
+
+
+def _all_planes(pixels: _Element | None) -> int:
+    """What a TiffData without numbers stands for; 0 where that is not sure: older schemas name no channels there."""
+    if pixels is None or next(pixels.iterchildren("{*}TiffData"), None) is not pixels[-1]:
+        return 0
+    channels = sum(1 for _ in pixels.iterchildren("{*}Channel"))
+    return channels * (_integer(pixels.get("SizeZ")) or 0) * (_integer(pixels.get("SizeT")) or 0)
 
 
 def _integer(text: str | None) -> int | None:
@@ -151,42 +159,3 @@ def document(
             if parent is not None:
                 parent.remove(element)
     return root, count
-
-
-def to_ome(root: _Element) -> OME:
-    """The ome-types model of a document (older schemas are brought to 2016-06). Raises UnreadableError."""
-    import warnings
-
-    import ome_types
-    from lxml import etree
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _without_pixels(ome_types.from_xml(etree.tostring(_of_2008(root))))
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, etree.LxmlError, OSError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnreadableError(f"the OME-XML does not follow its schema: {line}") from None
-
-
-def _of_2008(root: _Element) -> _Element:
-    """Documents of 2003 as such of 2008-09: ome-types ships the sheet for it and does not know their namespace."""
-    if not str(root.tag).startswith(f"{{{_FC}}}"):
-        return root
-    import ome_types
-    from lxml import etree
-
-    sheet = Path(ome_types.__file__).parent / "transforms" / "2003-FC-to-2008-09.xsl"
-    access = etree.XSLTAccessControl.DENY_ALL
-    return etree.XSLT(etree.parse(sheet), access_control=access)(root).getroot()
-
-
-def _without_pixels(ome: OME) -> OME:
-    """Pixels within the text stay in the text."""
-    from ome_types.model import MetadataOnly
-
-    for image in ome.images:
-        if image.pixels.bin_data_blocks:
-            image.pixels.bin_data_blocks = []
-            image.pixels.metadata_only = MetadataOnly()
-    return ome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.formats import ome_build, ome_xml
+from agent.formats import ome_build, ome_model, ome_xml
 from agent.formats.port import Metadata
 from agent.formats.zarr_layout import Array, Node, Tree
 
@@ -41,15 +41,16 @@ def read(top: Path, found: Tree) -> Metadata:
     """The metadata of all images below `top`."""
     errors = [f"{name}: not complete JSON" for name in found.unreadable]
     software: dict[str, str] = {}
+    notes: list[str] = []
     rest = {path or "/": _rest(node) for path, node in found.nodes.items() if _rest(node)}
     ome = None
     try:
-        ome = _bioformats(top, found) or _build(top, found, software)
+        ome = _bioformats(top, found, notes) or _build(top, found, software)
     except ome_xml.UnreadableError as error:
         errors.append(f"{_BIOFORMATS}: {error}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         errors.append(f"{top.name}: {str(error).splitlines()[0]}")
-    return Metadata(ome, software, rest, tuple(errors))
+    return Metadata(ome, software, rest, tuple(errors), tuple(notes))
 
 
 def _rest(node: Node) -> dict[str, Any]:
@@ -57,13 +58,15 @@ def _rest(node: Node) -> dict[str, Any]:
     return {k: v for k, v in node.attributes.items() if k not in ("ome", "ome_writers", "multiscales")}
 
 
-def _bioformats(top: Path, found: Tree) -> OME | None:
+def _bioformats(top: Path, found: Tree, notes: list[str]) -> OME | None:
     """bioformats2raw keeps the whole OME-XML beside the pixels."""
     if _BIOFORMATS not in found.files:
         return None
     with (top / _BIOFORMATS).open("rb") as file:
         root, _ = ome_xml.document(iter(lambda: file.read(1 << 16), b""))
-    return ome_xml.to_ome(root)
+    ome, left_out = ome_model.to_ome(root)
+    notes += left_out
+    return ome
 
 
 def _build(top: Path, found: Tree, software: dict[str, str]) -> OME | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from agent.formats import ome_build, tiff_layout
 from agent.formats.jsonable import jsonable
 from agent.formats.parts import date
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.tiff_kinds import TiffKinds
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -46,13 +48,17 @@ class Tiff:
         return None if found.verdict.state is Wholeness.DAMAGED else found.planes
 
     def metadata(self, dataset: Dataset) -> Metadata:
-        found = tiff_layout.layout(dataset.main)
+        kinds = TiffKinds()
+        found = tiff_layout.layout(dataset.main, visit=kinds)
         if found.verdict.state is not Wholeness.WHOLE:
             return Metadata(errors=(f"{dataset.main.name}: {found.verdict.reason}",))
         software = tiff_layout.text(dataset.main, found, tiff_layout.SOFTWARE, 4096).strip()
         # Where thumbnails or a pyramid lie between the planes, their place in the file is not their number.
         plain = found.ifds == found.planes
-        return _read(dataset.main, found.planes, {"TIFF Software": software} if software else {}, plain=plain)
+        said = _read(dataset.main, found.planes, {"TIFF Software": software} if software else {}, plain=plain)
+        if len(kinds.images) > 1 and not said.errors:
+            said = replace(said, ome=kinds.ome(dataset.main.name))
+        return said if said.ome or said.errors else replace(said, notes=("OME has no pixel type for this image",))
 
 
 def _read(path: Path, planes: int, software: dict[str, str], *, plain: bool) -> Metadata:
@@ -85,14 +91,15 @@ def _addressed(ome: OME | None, planes: int) -> OME | None:
 
 
 def _ome(path: Path, tiff: TiffFile, planes: int) -> OME | None:
-    from ome_types import OME
+    from ome_types import OME, model
 
     page = tiff.pages.first.aspage()
     imagej = tiff.imagej_metadata or {}
     pixels = ome_build.pixel_type(str(page.dtype))
     if pixels is None:
         return None
-    channels, slices, frames = _sizes(imagej, planes)
+    order, sizes = _shaped(tiff, planes) or (None, _sizes(imagej, planes))
+    channels, slices, frames = sizes
     interval = imagej.get("finterval")
     image = ome_build.image(
         0,
@@ -105,7 +112,26 @@ def _ome(path: Path, tiff: TiffFile, planes: int) -> OME | None:
         # "Date and time of image creation", says TIFF; it names no zone.
         date=date(_text(page, "DateTime"), "%Y:%m:%d %H:%M:%S"),
     )
+    if order is not None:
+        image.pixels.dimension_order = model.Pixels_DimensionOrder(order)
     return OME(images=[image])
+
+
+def _shaped(tiff: TiffFile, planes: int) -> tuple[str, tuple[int, int, int]] | None:
+    """OME's order and (channels, slices, frames) as tifffile wrote them; None where it did not name the axes."""
+    said = tiff.shaped_metadata or ()
+    axes, shape = (str(said[0].get("axes", "")), said[0].get("shape", ())) if len(said) == 1 else ("", ())
+    page = tiff.pages.first.aspage()
+    # Samples are stored within a page, behind its rows or one plane behind the other.
+    named = [(axis, size) for axis, size in zip(axes, shape, strict=False) if axis in "ZCT" and size > 1]
+    if page.samplesperpixel > 1 and page.planarconfig != 1 and named and named[-1][1] == page.samplesperpixel:
+        named.pop()
+    sizes = {axis: int(size) for axis, size in named}
+    found = (sizes.get("C", 1), sizes.get("Z", 1), sizes.get("T", 1))
+    if len(axes) != len(shape) or len(sizes) != len(named) or found[0] * found[1] * found[2] != planes:
+        return None
+    order = "".join(sizes)[::-1]
+    return "XY" + order + "".join(axis for axis in "CZT" if axis not in order), found
 
 
 def _text(page: TiffPage, name: str) -> str:

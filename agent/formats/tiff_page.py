@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_VALUE = 16 << 20
 """Bytes of one tag that are read."""
-WIDTH, HEIGHT, BITS, SAMPLES, SAMPLE_FORMAT, PHOTOMETRIC = 256, 257, 258, 277, 339, 262
+SUBFILE, WIDTH, HEIGHT, BITS, SAMPLES, SAMPLE_FORMAT, PHOTOMETRIC = 254, 256, 257, 258, 277, 339, 262
 MAKE, MODEL, ARTIST, X_RESOLUTION, RESOLUTION_UNIT = 271, 272, 315, 282, 296
 _FORMS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}
 _FORMS |= {16: "Q", 17: "q", 18: "Q"}
@@ -69,7 +69,7 @@ class Page:
         self.samples = first(SAMPLES, 1)
         self.bits = first(BITS, 1)
         self.kind = first(SAMPLE_FORMAT, 1)
-        self.subfile = first(254, 0)
+        self.subfile = first(SUBFILE, 0)
 
     @property
     def dtype(self) -> str:
