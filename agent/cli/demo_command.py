@@ -17,7 +17,9 @@ def demo(
     root: Annotated[Path, typer.Option("--dir", help="Folder of the demo.")] = Path("scope-agent-demo"),
     broker: Annotated[str | None, typer.Option(help="HOST:PORT of a broker to use instead of our own.")] = None,
     facility: Annotated[str | None, typer.Option(help="Address of a facility to use instead of our own.")] = None,
-    token: Annotated[str | None, typer.Option(help="Token for that facility.", envvar="SCOPE_AGENT_TOKEN")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Token there for demo-facility/demo-scope.", envvar="SCOPE_AGENT_TOKEN")
+    ] = None,
 ) -> None:
     """Everything on this machine: demo microscope, agent, facility, broker, dashboard."""
     from rich.console import Console

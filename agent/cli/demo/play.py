@@ -71,7 +71,8 @@ class Stage:
                 return [row(events, facility) for events in done.values()]
             self._check_alive()
             self.events.wait(0.5)
-        raise Unreachable(f"not verified within {_PATIENCE_S} s: see {self.folder.logs}")
+        said = self.children.last_line("agent")
+        raise Unreachable(f"not verified within {_PATIENCE_S} s: see {self.folder.logs}, of which the last is: {said}")
 
     def tell(self) -> None:
         """Say the events that came since the last call."""
@@ -100,7 +101,8 @@ def play(wish: Wish, console: Console) -> None:
             facility = wish.facility or servers.facility(children, folder, broker)
             if wish.token:
                 (folder.root / "token").write_text(wish.token, encoding="utf-8")
-            with Subscriber(*broker, PREFIX) as events:
+            # At a broker of others they have their say, too: only what is ours counts.
+            with Subscriber(*broker, f"{PREFIX}/{demo_folder.SITE}/{demo_folder.INSTRUMENT}") as events:
                 stage = Stage(folder, children, events, console, wish.facility is None)
                 stage.say(f"MQTT broker at {broker[0]}:{broker[1]}, facility at {facility}")
                 _start_agent(stage, facility, broker)

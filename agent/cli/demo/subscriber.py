@@ -1,4 +1,4 @@
-"""An independent subscriber, as a dashboard would be: bare paho, every event of the site."""
+"""An independent subscriber, as a dashboard would be: bare paho, every event below a prefix."""
 
 from __future__ import annotations
 
