@@ -82,7 +82,7 @@ def _fetched(settings: Config, dataset: str, name: str) -> str:
     from agent.errors import Rejected, Retryable, Unreachable
 
     try:
-        with closing(open_target(settings.delivery, "cli")) as target:
+        with closing(open_target(settings.delivery, "cli", used=True)) as target:
             body = target.record(dataset, name)
     except Retryable as error:
         raise Unreachable(f"{dataset}/{name} is at the facility, which does not answer now: {error}") from error

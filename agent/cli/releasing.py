@@ -27,7 +27,7 @@ def _opened(config: ConfigOption) -> Iterator[tuple[Any, Any, Any]]:
         raise Misconfigured(f"{path} does not exist: no daemon ran with this config yet")
     with (
         contextlib.closing(Outbox.open(path)) as outbox,
-        contextlib.closing(open_target(settings.delivery, "cli")) as target,
+        contextlib.closing(open_target(settings.delivery, "cli", used=True)) as target,
     ):
         yield settings, outbox, target
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from agent.delivery.wire import Wire
 from agent.errors import Misconfigured, ScopeAgentError
 from agent.operate import certificates
 from agent.operate.finding import Finding, Level, tried
+from agent.outbox import Outbox
+from agent.steps.dispatch import has_delivered
 from agent.telemetry.settings import MqttSettings
 
 _OFF_S, _WRONG_S = 5.0, 300.0
@@ -27,7 +30,7 @@ _OFF_S, _WRONG_S = 5.0, 300.0
 def check(config: Config, clock: Clock) -> Iterator[Finding]:
     """Target, its clock and certificate; broker and its certificates."""
     now = utc(clock.now_ns())
-    yield from target(config.delivery)
+    yield from target(config.delivery, used=_has_delivered(config))
     address = _address(config.delivery)
     if address is not None:
         yield from offset(address, config.delivery.ca_file, clock)
@@ -39,12 +42,12 @@ def check(config: Config, clock: Clock) -> Iterator[Finding]:
     yield from broker(config.mqtt, Topics(config.site, config.instrument, config.mqtt.prefix), now)
 
 
-def target(settings: DeliverySettings) -> Iterator[Finding]:
-    """Does the target answer, accept us, and guarantee what we need?"""
+def target(settings: DeliverySettings, *, used: bool = False) -> Iterator[Finding]:
+    """Does the target answer, accept us, and guarantee what we need? `used`: we have delivered there."""
     subject = settings.target
     try:
         _named(settings)
-        found = open_target(settings, "check")
+        found = open_target(settings, "check", used=used)
         try:
             found.check()
             doubts = found.doubts()
@@ -56,6 +59,14 @@ def target(settings: DeliverySettings) -> Iterator[Finding]:
     yield Finding("ok", subject, settings.place)
     for doubt in doubts:
         yield Finding("warn", subject, doubt)
+
+
+def _has_delivered(config: Config) -> bool:
+    try:
+        with contextlib.closing(Outbox.view(config.state / "outbox.sqlite")) as outbox:
+            return has_delivered(outbox, config.delivery)
+    except ScopeAgentError:
+        return False  # another check looks at the outbox
 
 
 def _named(settings: DeliverySettings) -> None:

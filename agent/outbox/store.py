@@ -252,6 +252,10 @@ class Outbox(Releases):
                 self._run("put_fact", name=name, value=value)
             return str(known[0]) if known else value
 
+    def known(self, name: str) -> str | None:
+        """The fact of this name; None when there is none yet."""
+        return next((str(row["value"]) for row in self._rows("fact", name=name)), None)
+
     def learn(self, name: str, value: str) -> bool:
         """Remember a fact, whatever was known before; False when that was the same."""
         with self._transaction():

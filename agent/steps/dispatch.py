@@ -37,7 +37,8 @@ GUARANTEES = "guarantees"
 
 def has_delivered(outbox: Outbox, settings: DeliverySettings) -> bool:
     """Was a dataset ever verified at this very place?"""
-    return bool(json.loads(outbox.fact(GUARANTEES, "{}")).get("place") == settings.place)
+    known = outbox.known(GUARANTEES)
+    return known is not None and bool(json.loads(known).get("place") == settings.place)
 
 
 @dataclass(slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from agent.acquisition import Acquisition, FoundBy, SourceFile, State, move
-from agent.cli import releasing  # noqa: F401 - registers the commands
+from agent.cli import daemon, releasing  # noqa: F401 - registers the commands
 from agent.cli.app import app
 from agent.contract.record import AgentInfo, Counts, Record
 from agent.delivery.folder import FolderTarget
@@ -17,6 +18,7 @@ from agent.delivery.settings import FolderSettings
 from agent.delivery.worker import Worker
 from agent.outbox import NewFile, Outbox
 from agent.sources.identity import identity
+from agent.steps.dispatch import GUARANTEES
 from tests.unit.delivery.test_delivery import DATASET
 
 
@@ -59,3 +61,13 @@ def test_the_target_is_asked_and_nothing_is_touched(tmp_path: Path) -> None:
     assert "not as delivered: data/a.tif" in rotten.stdout
     assert "no longer holds" in runner.invoke(app, ["release", "--dry-run", *here]).stdout
     assert source.exists()
+    outbox = Outbox.open(tmp_path / "state" / "outbox.sqlite")
+    outbox.learn(GUARANTEES, json.dumps({"place": str(share)}))
+    outbox.close()
+    shutil.rmtree(share)
+    share.mkdir()
+    unmounted = runner.invoke(app, ["acquisitions", "verify", "00-1", *here])
+    assert "is empty, though datasets went there: mount" in str(unmounted.exception)
+    said = {line.split(":")[0]: line for line in runner.invoke(app, ["check", *here]).stdout.splitlines()}
+    assert "mount its share" in said["fail  folder"]
+    assert not list(share.iterdir())
