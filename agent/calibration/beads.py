@@ -17,6 +17,9 @@ GAUSS = 2.354820045030949
 _SNR = 10.0
 _GOOD_R2 = 0.8
 _OUTLIER = 3.5
+_TWO = 5.0
+_ALIKE = 0.04
+"""Scatter of the logarithm of area that bright beads have at least, as lenses are not perfect."""
 _ROUNDS = 60
 _SETTLED = 1e-6
 _HALVES = 8
@@ -288,7 +291,7 @@ def _fault(bead: Bead | None, depth: int, lateral: int) -> str:
 
 
 def _alike(beads: list[Bead], rejected: Counter[str]) -> list[Bead]:
-    """Without clusters: beads far brighter or dimmer than the others."""
+    """Without clusters: beads far brighter or dimmer than the others, or far wider, as two are that touch."""
     if len(beads) < 6:
         return beads
     heights = np.log([bead.amplitude for bead in beads])
@@ -296,4 +299,9 @@ def _alike(beads: list[Bead], rejected: Counter[str]) -> list[Bead]:
     spread = max(1.4826 * float(np.median(np.abs(heights - middle))), 0.03)
     odd = np.abs(heights - middle) > _OUTLIER * spread
     rejected["intensity_outlier"] += int(odd.sum())
-    return [bead for bead, bad in zip(beads, odd, strict=True) if not bad]
+    areas = np.log([bead.fwhm[1] * bead.fwhm[2] * bead.asymmetry for bead in beads])
+    middle = np.median(areas)
+    spread = max(1.4826 * float(np.median(np.abs(areas - middle))), _ALIKE)
+    touching = (areas - middle > _TWO * spread) & ~odd
+    rejected["self_proximity"] += int(touching.sum())
+    return [bead for bead, bad in zip(beads, odd | touching, strict=True) if not bad]

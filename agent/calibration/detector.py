@@ -58,8 +58,10 @@ def detector(
     each level, where light and exposure are proportional. full_scale: largest value of the camera, ADU.
     Rejected for one frame, other shapes, no usable level, light in the dark frames.
     """
-    _check(dark, flats, exposures_ms)
+    _check_exposures(flats, exposures_ms)
     out = Findings("detector", SOURCES)
+    flats, exposures_ms = _without_full(dark, flats, exposures_ms, full_scale, out)
+    _check(dark, flats)
     mean, variance = moments(dark)
     noise = unrounded(float(variance.mean()), mean, len(dark))
     mean, rounded = noise.mean, mean
@@ -81,7 +83,7 @@ def detector(
     _offset(dark, shift, (noise.mean_stretch, 2 * np.pi**2 * shift * error), out)
     _read_noise(variance, noise, len(dark), gain, (error, gain_error), out)
     _fixed_pattern(mean, variance * noise.mean_stretch**2, len(dark), gain, gain_error, out)
-    _response(flats, levels, mean, out)
+    _response(flats, levels, (mean, float(variance.mean()) / len(dark)), out)
     _linearity(levels, exposures_ms, top - offset, out)
     if saturates is not None:
         out.add("saturation_adu", saturates, "ADU")
@@ -101,18 +103,38 @@ def detector(
     return out.done()
 
 
-def _check(dark: Image, flats: Sequence[Image], exposures_ms: Sequence[float] | None) -> None:
-    check_stack("dark series", dark, "TYX", 2)
+def _check_exposures(flats: Sequence[Image], exposures_ms: Sequence[float] | None) -> None:
     if not flats:
         raise Rejected("detector: no flat series; take pairs of evenly lit frames at several exposures")
+    if exposures_ms is not None and len(exposures_ms) != len(flats):
+        raise Rejected(f"{len(exposures_ms)} exposures for {len(flats)} flat levels: give one for each")
+
+
+def _without_full(
+    dark: Image,
+    flats: Sequence[Image],
+    exposures_ms: Sequence[float] | None,
+    full_scale: float | None,
+    out: Findings,
+) -> tuple[Sequence[Image], Sequence[float] | None]:
+    """Levels and exposures without those in which every pixel is at the end of the scale: they tell nothing."""
+    top = range_of([dark, *flats], full_scale)
+    kept = [number for number, flat in enumerate(flats) if not flat.size or flat.min() < top]
+    if not kept:
+        raise Rejected(f"every pixel of every flat level is saturated at {top:.0f} ADU: shorten the exposures")
+    if len(kept) < len(flats):
+        out.remark(f"{len(flats) - len(kept)} of {len(flats)} levels are saturated throughout and were left out")
+    return [flats[n] for n in kept], None if exposures_ms is None else [exposures_ms[n] for n in kept]
+
+
+def _check(dark: Image, flats: Sequence[Image]) -> None:
+    check_stack("dark series", dark, "TYX", 2)
     for number, flat in enumerate(flats):
         check_stack(f"flat level {number + 1}", flat, "TYX", 2)
         if flat.shape[1:] != dark.shape[1:]:
             raise Rejected(
                 f"flat level {number + 1} is {flat.shape[1:]}, dark is {dark.shape[1:]}: same region, please"
             )
-    if exposures_ms is not None and len(exposures_ms) != len(flats):
-        raise Rejected(f"{len(exposures_ms)} exposures for {len(flats)} flat levels: give one for each")
 
 
 def _level(number: int, flat: Image, offset: float, saturates: float | None) -> _Level:
@@ -280,20 +302,25 @@ def _fixed_pattern(mean: Floats, variance: Floats, frames: int, gain: float, gai
     out.between("dsnu_electrons", dsnu * gain, "e-", (low * gain * (1 - wide), high * gain * (1 + wide)))
 
 
-def _response(flats: Sequence[Image], levels: list[_Level], dark: Floats, out: Findings) -> None:
-    """PRNU of the brightest usable level, the shape of the illumination taken out with a smooth surface."""
+def _response(flats: Sequence[Image], levels: list[_Level], dark: tuple[Floats, float], out: Findings) -> None:
+    """PRNU of the brightest usable level, the shape of the illumination taken out with a smooth surface.
+
+    dark: the mean dark frame, ADU, and the variance that noise leaves in it, ADU2.
+    """
     usable = [i for i, level in enumerate(levels) if not level.saturated]
     if not usable:
         return
     best = max(usable, key=lambda i: levels[i].mean)
     mean, variance = moments(flats[best])
-    light = mean - dark
+    light = mean - dark[0]
     relative = light / np.maximum(_surface(light), 1e-9) - 1
     inner = np.abs(relative) < 8 * 1.4826 * np.median(np.abs(relative))
-    noise = float(np.mean(variance)) / len(flats[best]) / levels[best].mean ** 2
+    own = float(np.mean(variance)) / len(flats[best])
     values = relative[inner]
-    spatial = float(values.var(ddof=1)) - noise
-    error = np.sqrt(max(_fourth(values) - float(values.var()) ** 2, 0.0) / values.size)
+    spatial = float(values.var(ddof=1)) - (own + dark[1]) / levels[best].mean ** 2
+    # What the noise of few frames is taken to be is uncertain, too.
+    guess = np.sqrt(2 / max(len(flats[best]) - 1, 1) / values.size) * own / levels[best].mean ** 2
+    error = np.hypot(np.sqrt(max(_fourth(values) - float(values.var()) ** 2, 0.0) / values.size), guess)
     low, high = (100 * float(np.sqrt(max(spatial + sign * 1.96 * error, 0.0))) for sign in (-1, 1))
     out.between("prnu_percent", 100 * float(np.sqrt(max(spatial, 0.0))), "%", (low, high))
 

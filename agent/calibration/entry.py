@@ -113,6 +113,11 @@ class Entry(Frozen):
         return (self.kind, self.series, held.objective, held.camera, mode, held.channels)
 
     @property
+    def values(self) -> dict[str, float]:
+        """What was measured, without what it was held against."""
+        return {name: found.value for name, found in self.metrics.items()}
+
+    @property
     def failed(self) -> list[str]:
         """Metrics that crossed their limit, one line each."""
         return [

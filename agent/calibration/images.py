@@ -87,6 +87,8 @@ def _arrays(path: Path, max_gib: float) -> list[Image]:
         found = zarr_pixels.read(folder, afford)
     elif path.suffix.lower() in vendor_pixels.READERS:
         found = vendor_pixels.read(path, afford)
+    elif path.is_dir():
+        raise Rejected(f"{path} is a folder: name the image files in it")
     else:
         return _tiff(path, max_gib)
     return [_ordered(pixels, axes, path) for pixels, axes in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import ndimage, optimize, stats
 
 from agent.calibration.frames import Floats, Image, check_stack
 from agent.calibration.registration import shift_between
@@ -130,15 +130,22 @@ def from_micrometer(image: Image, spacing_um: float) -> Analysis:
 
 
 def _peak(light: Floats) -> tuple[Floats, float]:
-    """Strongest frequency (cycles per pixel; y, x) but for the slow ones, and its power over the median."""
+    """Strongest frequency (cycles per pixel; y, x) but for the slow ones, and its power over that of its like.
+
+    The foot of a slow change, as of uneven light, is no peak, however strong; nor is one of many about as strong.
+    """
     spectrum = np.abs(np.fft.rfft2(light)) ** 2
     rows = np.fft.fftfreq(light.shape[0])[:, None]
     columns = np.fft.rfftfreq(light.shape[1])[None, :]
     slow = np.hypot(rows * light.shape[0], columns * light.shape[1]) < 4
-    spectrum[slow] = 0
-    y, x = np.unravel_index(int(spectrum.argmax()), spectrum.shape)
-    floor = float(np.median(spectrum[~slow])) or 1e-30
-    return np.array([float(rows[y, 0]), float(columns[0, x])]), float(spectrum[y, x]) / floor
+    # The window makes a peak three frequencies wide; rows and columns of the spectrum wrap around.
+    peaks = (spectrum >= ndimage.maximum_filter(spectrum, 5, mode=("wrap", "reflect"))) & ~slow
+    y, x = np.unravel_index(int(np.where(peaks, spectrum, 0).argmax()), spectrum.shape)
+    found = np.array([float(rows[y, 0]), float(columns[0, x])])
+    speed = np.hypot(rows, columns) / max(float(np.hypot(*found)), 1e-9)
+    alike = spectrum[~slow & (speed > 0.8) & (speed < 1.25)]
+    floor = max(float(np.median(spectrum[~slow])), float(np.median(alike)) if alike.size else 0.0) or 1e-30
+    return found, float(spectrum[y, x]) / floor
 
 
 def _transform(light: Floats, frequency: Floats) -> complex:

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
-from pathlib import Path
-
 import numpy as np
 from scipy import stats
 
 from agent.calibration.frames import Floats
-from agent.calibration.result import SHORT_STEP_S, Analysis, Findings
+from agent.calibration.power_log import RUN, PowerLog
+from agent.calibration.result import Analysis, Findings
 from agent.errors import Rejected
 
 SOURCES = (
     "stability: STAB = 100*(1-(Pmax-Pmin)/(Pmax+Pmin)), 5 min at 1 Hz and 2 h at 30 s (NBO-Q, ISO 21073 4.4)",
     "linearity: R2 and slope of power over set point, 10 points or more; names as in microscope-metrics",
 )
-_RUN = 30
 _LINEARITY = 10
-
-
-@dataclass(frozen=True, slots=True)
-class PowerLog:
-    """A meter's log: seconds since its start, set point (0 to 1), power in mW; `series` short, long or linearity."""
-
-    times_s: Floats
-    set_points: Floats
-    power_mw: Floats
-    series: tuple[str, ...]
+_GAP = 10
 
 
 def power(log: PowerLog, area_mm2: float | None = None) -> Analysis:
     """Analyse a log; area_mm2: lit area in the sample, for the irradiance. Rejected when no part can be judged."""
     values = np.asarray(log.power_mw, dtype=float)
-    if len(values) < 3 or not np.isfinite(values).all():
-        raise Rejected(f"power: {len(values)} readings, or some are not numbers")
+    if len(values) < 3:
+        raise Rejected(f"power: {len(values)} reading(s), at least 3 are needed")
+    if not np.isfinite(values).all():
+        raise Rejected("power: some readings are not numbers")
     if values.max() <= 0:
         raise Rejected("power: no reading is above zero: is the light on, and the meter in the beam?")
     out = Findings("power", SOURCES)
@@ -47,7 +34,7 @@ def power(log: PowerLog, area_mm2: float | None = None) -> Analysis:
     chosen = labels == "linearity"
     _linearity(log.set_points[chosen], values[chosen], out)
     if not out.metrics:
-        raise Rejected(f"power: neither {_RUN} readings at one set point nor {_LINEARITY} set points: nothing to judge")
+        raise Rejected(f"power: neither {RUN} readings at one set point nor {_LINEARITY} set points: nothing to judge")
     steady = values[(labels == "short") | (labels == "long")]
     _level(steady if len(steady) else values, area_mm2, out)
     out.arrays |= {"times_s": log.times_s, "power_mw": values, "set_points": log.set_points, "series": labels}
@@ -55,9 +42,9 @@ def power(log: PowerLog, area_mm2: float | None = None) -> Analysis:
 
 
 def _stability(term: str, values: Floats, times_s: Floats, out: Findings) -> None:
-    if len(values) < _RUN:
+    if len(values) < RUN:
         if len(values):
-            out.remark(f"{len(values)} readings of the {term} series: at least {_RUN} are needed")
+            out.remark(f"{len(values)} readings of the {term} series: at least {RUN} are needed")
         return
     low, high = float(values.min()), float(values.max())
     if low <= 0:
@@ -67,7 +54,9 @@ def _stability(term: str, values: Floats, times_s: Floats, out: Findings) -> Non
     half = 1.96 * 200 / (high + low) ** 2 * noise * float(np.hypot(high, low))
     out.add(f"{term}_term_power_stability_percent", 100 * (1 - (high - low) / (high + low)), "%", half)
     wanted = 280 if term == "short" else 7000
-    lasted = float(times_s[-1] - times_s[0])
+    lasted, steps = float(times_s[-1] - times_s[0]), np.diff(times_s)
+    if steps.max() > _GAP * np.median(steps):
+        out.doubt(f"the {term} series has a gap of {steps.max():.0f} s: what the light did meanwhile is not known")
     if lasted < wanted:
         out.doubt(f"the {term} series lasted {lasted:.0f} s, {'300' if term == 'short' else '7200'} s are wanted")
 
@@ -94,62 +83,3 @@ def _level(values: Floats, area_mm2: float | None, out: Findings) -> None:
     out.add("power_max_mw", float(values.max()), "mW")
     if area_mm2:
         out.add("irradiance_mw_per_mm2", float(values.mean()) / area_mm2, "mW/mm2", half / area_mm2)
-
-
-def read_log(path: Path) -> PowerLog:
-    """A CSV log with columns timestamp (ISO 8601) or seconds, power_mw, and where known set_point_fraction, series.
-
-    Rejected when a column is missing or a value is no number.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Rejected(f"{path} cannot be read as a power log: {error}") from error
-    try:
-        values = np.array([float(row["power_mw"]) for row in rows])
-        points = np.array([float(row.get("set_point_fraction") or row.get("power_set_point") or 1.0) for row in rows])
-        times = np.array([_seconds(row) for row in rows])
-    except (KeyError, ValueError, TypeError) as error:
-        raise Rejected(
-            f"{path}: a power log has columns timestamp or seconds, power_mw, set_point_fraction, series ({error})"
-        ) from error
-    if not len(rows):
-        raise Rejected(f"{path} holds no readings")
-    times -= times[0]
-    named = tuple(row["series"] for row in rows) if "series" in rows[0] else parts_of(times, points)
-    return PowerLog(times, points, values, named)
-
-
-def _seconds(row: dict[str, str]) -> float:
-    if row.get("seconds"):
-        return float(row["seconds"])
-    return datetime.fromisoformat(row["timestamp"]).timestamp()
-
-
-def parts_of(times_s: Floats, set_points: Floats) -> tuple[str, ...]:
-    """Which reading belongs to which series, where the log does not say: long runs at one set point are stability."""
-    labels = ["linearity"] * len(times_s)
-    starts = [0, *(np.flatnonzero(np.diff(set_points) != 0) + 1).tolist(), len(set_points)]
-    for begin, end in pairwise(starts):
-        for first, last in _runs(times_s, begin, end):
-            if last - first >= _RUN:
-                step = float(np.median(np.diff(times_s[first:last])))
-                labels[first:last] = ["short" if step <= SHORT_STEP_S else "long"] * (last - first)
-    return tuple(labels)
-
-
-def _runs(times_s: Floats, begin: int, end: int) -> list[tuple[int, int]]:
-    """Cut where the pace of the readings changes by more than five times."""
-    cuts = [begin]
-    pace: float | None = None
-    for number in range(begin + 1, end):
-        step = float(times_s[number] - times_s[number - 1])
-        if pace is not None and not pace / 5 <= step <= pace * 5:
-            # A long pause belongs to neither side; a shorter pace begins with the reading before it.
-            cuts.append(number if step > pace else number - 1)
-            pace = None if step > pace else step
-        else:
-            pace = step
-    cuts = sorted(set(cuts))
-    return [(first, last) for first, last in pairwise([*cuts, end]) if last > first]

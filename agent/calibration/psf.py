@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import stats
 
@@ -72,9 +74,9 @@ def theory_bead(diameter_um: float) -> float:
 
 def check_sizes(pixel_um: float | None, z_step_um: float | None, axes: int) -> None:
     """Rejected when the voxel size is not known: pixels mean nothing."""
-    if not pixel_um or pixel_um <= 0:
+    if not pixel_um or not 0 < pixel_um < math.inf:
         raise Rejected("the pixel size is not known: calibrate it, or give it in micrometres")
-    if axes == 3 and (not z_step_um or z_step_um <= 0):
+    if axes == 3 and (not z_step_um or not 0 < z_step_um < math.inf):
         raise Rejected("the distance of the planes is not known: give it in micrometres")
 
 

@@ -141,13 +141,19 @@ class Registry:
         return _Patient(self._path.parent, "calibrations")
 
     def _same(self, entry: Entry) -> Entry | None:
-        """The entry that holds the same result of the same data."""
+        """The entry that holds the same result of the same data.
+
+        What a person found in them with other parameters, or after the first result was taken back, is new.
+        """
         if entry.id in self._entries:
             return self._entries[entry.id]
         if not entry.inputs or entry.corrects:
             return None
-        alike = (known for known in self._entries.values() if known.slot == entry.slot)
-        return next((known for known in alike if known.inputs == entry.inputs and not known.corrects), None)
+        alike = [e for e in self._entries.values() if e.slot == entry.slot and e.inputs == entry.inputs]
+        if entry.acquisition is None:
+            replaced = {known.corrects for known in self._entries.values()}
+            alike = [e for e in alike if e.id not in replaced and e.values == entry.values]
+        return next((known for known in alike if not known.corrects), None)
 
     def _read(self) -> None:
         """Read what was appended since the last time, up to the last whole line."""

@@ -18,7 +18,8 @@ from agent.calibration.frames import Image
 from agent.calibration.images import ChannelFacts, Picture, load
 from agent.calibration.optics import Modality, Optics
 from agent.calibration.pixel_size import from_micrometer, from_moves
-from agent.calibration.power import power, read_log
+from agent.calibration.power import power
+from agent.calibration.power_log import read_log
 from agent.calibration.psf import psf
 from agent.calibration.result import Analysis, Kind
 from agent.calibration.stage import hold, returns
@@ -115,8 +116,8 @@ def _detector(pictures: Sequence[Picture], given: Given) -> Analysis:
         flats = [pair for frames in series for pair in _in_pairs(frames)] if len(series) == 1 else series
     else:
         raise Rejected("detector: name the dark series and then the flat series, or call the dark channel 'dark'")
-    said = list(given.exposures_ms) or exposures
-    return detector(dark, flats, said if len(said) == len(flats) else None, given.full_scale)
+    known_all = exposures if len(exposures) == len(flats) else None
+    return detector(dark, flats, given.exposures_ms or known_all, given.full_scale)
 
 
 def _frames(picture: Picture) -> Image:

@@ -89,6 +89,9 @@ def main() -> NoReturn:
         _fail(Misconfigured(told), Misconfigured.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        # A name that was typed wrong: it will be as wrong later.
+        _fail(error, Misconfigured.exit_code)
     except OSError as error:
         _fail(error, 75)
     sys.exit(0)
@@ -97,6 +100,9 @@ def main() -> NoReturn:
 def _fail(error: Exception, code: int) -> NoReturn:
     if os.environ.get("SCOPE_AGENT_DEBUG"):
         raise error
-    text = " ".join(str(error).split())
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {error.strerror}"
+    text = " ".join(said.split())
     print(f"scope-agent: {text}", file=sys.stderr)
     sys.exit(code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.app import ConfigOption, JsonOption, app, config_path
-from agent.cli.calibrate import line_of
+from agent.cli.calibrate import Which, line_of
 
 if TYPE_CHECKING:
     from agent.calibration import CalibrationSettings, Registry
@@ -44,8 +44,10 @@ def list_(
         return
     _none_yet(entries)
     for entry in entries:
-        state = "FAIL" if entry.failed else "pass"
-        typer.echo(f"{entry.id}  {entry.measured_at[:10]}  due {entry.due_at[:10]}  {state}  {about(entry)}")
+        judged = any(found.limit for found in entry.metrics.values())
+        state = "FAIL" if entry.failed else "pass" if judged else "no limit" if entry.metrics else "withdrawal"
+        low = "  (low quality)" if entry.quality == "low" else ""
+        typer.echo(f"{entry.id}  {entry.measured_at[:10]}  due {entry.due_at[:10]}  {state:10}  {about(entry)}{low}")
 
 
 @group.command()
@@ -93,7 +95,7 @@ def _when(days: float | None) -> str:
 def trend(
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    kind: Annotated[Which | None, typer.Option(help="Only this kind.")] = None,
     metric: Annotated[str | None, typer.Option(help="This metric; default: those that have a limit.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every metric; --json tells all in any case.")] = False,
     figure: Annotated[Path | None, typer.Option(help="Draw it into this file (png, svg, pdf).")] = None,
@@ -111,10 +113,13 @@ def trend(
         told = trends(entries, kind, metric, every_metric=True)
         typer.echo(json.dumps([one.model_dump(mode="json", exclude_none=True) for one in told]))
         return
-    _none_yet(found)
+    _none_yet(entries)
+    if entries and not found:
+        typer.echo(f"no {metric or kind} was ever measured; `calibrations trend --all` lists what was")
     for one in found:
         limit = f"  ({one.sense} {one.limit:g})" if one.limit is not None else ""
-        typer.echo(f"{one.metric} [{one.unit or ''}]  {one.holds_for}{limit}")
+        unit = f" [{one.unit}]" if one.unit else ""
+        typer.echo(f"{one.metric}{unit}  {one.holds_for}{limit}")
         for point in one.points:
             typer.echo(f"  {point.measured_at[:19]}  {point.value:12.6g}  {point.status}")
 
@@ -132,9 +137,12 @@ def withdraw(
     from agent.calibration import Entry
     from agent.clock import iso
     from agent.contract.ids import uuid7
+    from agent.errors import Rejected
 
     registry, _ = _open(config)
     old = registry.get(entry_id)
+    if any(entry.corrects == old.id for entry in registry.entries()):
+        raise Rejected(f"{old.id} was already replaced or taken back; see 'calibrations list --all'")
     now = time.time_ns()
     said: dict[str, Any] = {
         "id": str(uuid7(now)),

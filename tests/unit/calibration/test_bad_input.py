@@ -14,7 +14,8 @@ from agent.calibration.field import field
 from agent.calibration.frames import moments
 from agent.calibration.optics import Optics
 from agent.calibration.pixel_size import from_micrometer, from_moves
-from agent.calibration.power import PowerLog, power, read_log
+from agent.calibration.power import power
+from agent.calibration.power_log import PowerLog, read_log
 from agent.calibration.psf import psf
 from agent.calibration.result import Findings
 from agent.calibration.rounding import unrounded
@@ -67,6 +68,42 @@ def test_detector_refuses() -> None:
         detector(DARK, [np.full((2, 96, 96), 65535, np.uint16) - RNG.integers(0, 2, (2, 96, 96), dtype=np.uint16)])
 
 
+def test_a_level_that_is_saturated_throughout_is_left_out() -> None:
+    full = np.full((2, 96, 96), 65535, np.uint16)
+    found = detector(DARK, [*FLATS, full], exposures_ms=[1, 5, 20, 80, 800])
+    assert found.metrics == detector(DARK, FLATS, exposures_ms=[1, 5, 20, 80]).metrics
+    assert "1 of 5 levels are saturated throughout" in " ".join(found.reasons)
+    with says("every flat level is saturated"):
+        detector(DARK, [full, full])
+    with says("2 exposures for 5 flat levels"):
+        detector(DARK, [*FLATS, full], exposures_ms=[1, 2])
+
+
+def test_the_noise_of_the_dark_frames_is_no_difference_of_the_pixels() -> None:
+    rng = np.random.default_rng(3)
+    response = 1 + rng.normal(0, 0.005, (200, 200))
+
+    def shots(electrons: float, count: int) -> np.ndarray:
+        return np.stack([truth.camera(rng, response * electrons, 10, 100, 40.0) for _ in range(count)])
+
+    metrics = detector(shots(0, 10), [shots(level, 8) for level in (300, 600, 1200, 1800)]).metrics
+    found = metrics["prnu_percent"]
+    assert found.value == pytest.approx(0.5, rel=0.08)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.5 < found.high
+
+
+def test_beads_that_touch_are_no_wide_ones() -> None:
+    rng = np.random.default_rng(4)
+    places = truth.places_of(rng, (15, 260, 260), 36)
+    twins = np.concatenate([places, places[::6] + np.array((0, 2.4, 2.4))])
+    stack = truth.bead_stack(rng, (15, 260, 260), twins, (1.8, 1.2, 1.2), np.full(len(twins), 2000.0), 20)
+    metrics = psf(stack, 0.1, 0.2).metrics
+    assert metrics["considered_self_proximity_count"].value >= len(places[::6])
+    assert metrics["fwhm_pixel_x_mean"].value == pytest.approx(1.2 * 2.3548, rel=0.01)
+
+
 def test_light_in_the_dark_is_seen_by_its_pattern() -> None:
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     shape = np.exp(-(x**2 + y**2))
@@ -105,6 +142,8 @@ def test_field() -> None:
 def test_beads() -> None:
     with says("pixel size is not known"):
         psf(BEADS, None, 0.2)
+    with says("pixel size is not known"):
+        psf(BEADS, math.nan, 0.2)
     with says("distance of the planes"):
         psf(BEADS, 0.1, None)
     with says("no bead stands out"):
@@ -198,6 +237,53 @@ def test_pixel_size() -> None:
         from_micrometer(shot(100, 1, 128)[0], 10)
     with says("spacing"):
         from_micrometer(frames[0], 0)
+    y, x = np.mgrid[-1:1:256j, -1:1:300j]
+    with says("no line pattern"):
+        from_micrometer(truth.camera(RNG, 9000 * np.exp(-(x**2 + y**2) / 8), 0.5, 100, 1.6), 10)
+    with says("no line pattern"):
+        from_micrometer(BEADS.max(axis=0), 10)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "milliwatts"),
+    [
+        ("Time (s);Power (W)", "{0},0;0,010{1}", 10),
+        ("Meter 7\nSerial 12\n\nDate,Time,Power [µW]", "2025-01-01,10:00:{0:02d},9{1}.5", 0.0950),
+        ("Time of day\tPower (nW)", "23:59:{0:02d}\t500{1}", 0.005),
+        ("timestamp,Power_mW", "2025-01-01 10:00:{0:02d},3.{1}", 3),
+    ],
+)
+def test_a_power_log_in_other_spellings(tmp_path: Path, header: str, rows: str, milliwatts: float) -> None:
+    path = tmp_path / "log.csv"
+    text = "\n".join([header, *(rows.format(n, n % 2) for n in range(40))])
+    for encoding in ("utf-8-sig", "utf-16", "cp1252"):
+        path.write_text(text, encoding=encoding)
+        log = read_log(path)
+        assert log.times_s.tolist() == list(range(40))
+        assert float(log.power_mw.mean()) == pytest.approx(milliwatts, rel=0.06)
+        assert log.series == ("short",) * 40
+
+
+def test_a_power_log_that_cannot_be_understood_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for text, reason in (
+        ("seconds,power\n1,2\n", "unit of the power is not said"),
+        ("seconds,Power (dBm)\n1,2\n", "unit of the power is dbm"),
+        ("seconds,power_mw\n1,nan\n", "not numbers"),
+        ("seconds,power_mw\n1,2\n0,2\n", "time runs backwards"),
+        ("seconds,power_mw\n1,two\n", "cannot be understood"),
+        ("seconds,power_mw\n1\n", "cannot be understood"),
+        ("seconds,power_mw\n", "no readings"),
+        ("", "no readings"),
+        ("II*\0\0", "no text"),
+    ):
+        path.write_text(text)
+        with says(reason):
+            read_log(path)
+    seconds = np.array([*range(100), *range(160, 300)], dtype=float)
+    gap = power(PowerLog(seconds, np.ones(240), 2 + RNG.normal(0, 0.01, 240), ("short",) * 240))
+    assert gap.quality == "low"
+    assert "gap of 61 s" in gap.reasons[0]
 
 
 def test_power(tmp_path: Path) -> None:
@@ -225,6 +311,8 @@ def test_files(tmp_path: Path) -> None:
         analyse_files("field", [path])
     with says("does not exist"):
         analyse_files("field", [tmp_path / "gone.tif"])
+    with says("is a folder"):
+        analyse_files("field", [tmp_path])
     junk = tmp_path / "junk.tif"
     junk.write_bytes(b"II*\0" + bytes(40))
     with says("holds no image"):

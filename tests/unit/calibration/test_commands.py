@@ -86,6 +86,9 @@ def test_a_result_is_recorded_listed_corrected_and_exchanged(tmp_path: Path, con
     run("calibrations", "withdraw", one["recorded"], "--reason", "lamp was on", "-c", config)
     assert said("calibrations", "list", "-c", config) == []
     assert len(said("calibrations", "list", "--all", "-c", config)) == 2
+    twice = run("calibrations", "withdraw", one["recorded"], "--reason", "again", "-c", config, code=65)
+    assert "already" in twice.stderr
+    assert "withdrawal" in run("calibrations", "list", "--all", "-c", config).stdout
     other = tmp_path / "other.toml"
     other.write_text(CONFIG.replace('"state"', '"state2"'))
     (tmp_path / "state2").mkdir()
@@ -102,6 +105,9 @@ def test_mistakes_are_one_line(tmp_path: Path, config: Path) -> None:
         (("calibrate", "field"), 65, "no file was named"),
         (("calibrate", "psf", "--acquire"), 2, "--acquire takes detector and power"),
         (("calibrations", "show", "nothing", "-c", config), 65, "0 calibrations have this id"),
+        (("calibrations", "import", tmp_path / "no.json", "-c", config), 2, "no.json: No such file"),
+        (("calibrate", "detector", dark, flat, "--exposure", 1), 65, "1 exposures for 4 flat levels"),
+        (("calibrate", "detector", dark, flat, "--figure", tmp_path / "no" / "a.png"), 2, "No such file"),
     ]
     for arguments, code, text in cases:
         error = run(*arguments, code=code).stderr
@@ -163,7 +169,8 @@ def test_a_guided_run_takes_its_own_dark_and_flat_series(tmp_path: Path, config:
 def test_a_power_meter_of_micro_manager_is_read(tmp_path: Path) -> None:
     pytest.importorskip("mm_test_adapters")
     from agent.calibration import guided
-    from agent.calibration.power import power, read_log
+    from agent.calibration.power import power
+    from agent.calibration.power_log import read_log
 
     core = guided.load_core(None)
     core.setProperty("Camera", "TestProperty1", "0.05")

@@ -110,6 +110,20 @@ def test_the_same_data_are_recorded_once(tmp_path: Path) -> None:
     assert registry.add(entry(inputs=inputs, holds_for=Holds(objective="60x", channels=("FITC",)))) != first
 
 
+def test_other_parameters_and_a_second_try_are_recorded(tmp_path: Path) -> None:
+    registry = Registry.open(tmp_path)
+    inputs = (Input(name="beads.tif", size=9, sha256="a" * 64),)
+    first = registry.add(entry(inputs=inputs))
+    name, value = next(iter(first.metrics.items()))
+    more = {name: value.model_copy(update={"value": value.value * 1.1})}
+    second = registry.add(entry(at=NOW + 5, inputs=inputs).model_copy(update={"metrics": more}))
+    assert registry.in_force() == [second]
+    registry.add(entry(at=NOW + 6).model_copy(update={"metrics": {}, "corrects": second.id}))
+    again = registry.add(entry(at=NOW + 7, inputs=inputs).model_copy(update={"metrics": more}))
+    assert again.id != second.id, "taken back before, measured again"
+    assert registry.in_force() == [again]
+
+
 def test_exported_is_imported_once(tmp_path: Path) -> None:
     registry = Registry.open(tmp_path / "a.jsonl")
     registry.add_all([entry(at=NOW + n * DAY) for n in range(3)])

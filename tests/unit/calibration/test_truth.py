@@ -17,7 +17,8 @@ from agent.calibration.coregistration import coregistration
 from agent.calibration.detector import detector
 from agent.calibration.field import field
 from agent.calibration.optics import Optics, reference_distance_um
-from agent.calibration.power import power, read_log
+from agent.calibration.power import power
+from agent.calibration.power_log import read_log
 from agent.calibration.psf import psf
 from agent.calibration.registration import shift_between
 from agent.calibration.run import Given, analyse_files
