@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.clock import utc
 from agent.errors import Retryable
 from agent.facility import search
 from agent.facility.refusal import Unknown
-from agent.facility.search import Entry, Page, Query
+from agent.facility.search import Entry, Page, Query, folded
 from agent.facility.tables import datasets, details, open_engine, qc, quarantine
 
 _MAX_POINTS = 5000
@@ -29,6 +29,8 @@ class _Row(BaseModel):
 
 
 _Known = TypeVar("_Known", bound=_Row)
+_Total = Annotated[int, BeforeValidator(int)]
+"""A sum: databases have no integer that is large enough for every one."""
 
 
 class InstrumentCount(_Row):
@@ -37,7 +39,7 @@ class InstrumentCount(_Row):
     site: str
     instrument: str
     datasets: int
-    bytes: int
+    bytes: _Total
     last_ns: int
 
 
@@ -77,8 +79,8 @@ class Usage(_Row):
     instrument: str
     month: str
     datasets: int
-    bytes: int
-    frames: int
+    bytes: _Total
+    frames: _Total
     seconds: float
 
 
@@ -126,8 +128,8 @@ class Catalogue:
         """One page of a search. Raises Refusal for a cursor that this catalogue never gave."""
         wanted = search.select(query, self._engine.dialect.name)
         with self._told(), self._engine.connect() as db:
-            found = [search.entry(row) for row in db.execute(wanted).mappings()]
-        return search.page(found, query)
+            found = db.execute(wanted).mappings().all()
+        return search.page([search.entry(row) for row in found], query)
 
     def get(self, acquisition_id: str) -> Entry:
         """The newest dataset of an acquisition. Raises Unknown."""
@@ -226,7 +228,9 @@ class Catalogue:
 
     def _rows(self, model: type[_Known], statement: sa.Select[Any]) -> list[_Known]:
         with self._told(), self._engine.connect() as db:
-            return [model.model_validate(dict(row)) for row in db.execute(statement).mappings()]
+            # All at once: a statement that is left in the middle would keep its connection from ever writing again.
+            found = db.execute(statement).mappings().all()
+        return [model.model_validate(dict(row)) for row in found]
 
     def _measure(self, db: sa.Connection, measured: Iterable[Measurement]) -> None:
         rows = [_clean(one.model_dump()) for one in measured]
@@ -260,7 +264,8 @@ def _of(table: sa.Table, instrument: str | None) -> list[sa.ColumnElement[bool]]
 
 
 def _total(column: sa.ColumnElement[Any], name: str) -> sa.Label[Any]:
-    return sa.func.coalesce(sa.func.sum(column), 0).label(name)
+    # As floating-point numbers, exact up to 9 PB: SQLite refuses a sum of more than 63 bits, and forged sizes make one.
+    return sa.func.coalesce(sa.func.sum(sa.cast(column, sa.Double)), 0).label(name)
 
 
 def _keys(entry: Entry, text: str) -> dict[str, Any]:
@@ -268,11 +273,11 @@ def _keys(entry: Entry, text: str) -> dict[str, Any]:
     found = [entry.dataset, entry.name, entry.id, *entry.channels, text]
     found += [word for word in (entry.user, entry.project, entry.sample, entry.objective) if word]
     full = [name for name, tier in entry.completeness.items() if tier.required and tier.filled >= tier.required]
-    single = {f"{name}_key": (getattr(entry, name) or "").lower() for name in _SINGLE}
+    single = {f"{name}_key": folded(getattr(entry, name) or "") for name in _SINGLE}
     return single | {
-        "text": " ".join(dict.fromkeys(" ".join(found).lower().split())),
-        "channel_key": "\n".join(entry.channels).lower(),
-        "full_key": "".join(f"\n{name.lower()}\n" for name in full),
+        "text": " ".join(dict.fromkeys(folded(" ".join(found)).split())),
+        "channel_key": folded("\n".join(entry.channels)),
+        "full_key": "".join(f"\n{folded(name)}\n" for name in full),
     }
 
 
@@ -297,10 +302,17 @@ def _clean(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean_value(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return None
+    return _clean_text(value)
+
+
+def _clean_text(value: Any) -> Any:
+    """Numbers inside of lists and tables stay: they are stored as JSON, which has no largest one."""
     if isinstance(value, str):
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
     if isinstance(value, list):
-        return [_clean_value(one) for one in value]
+        return [_clean_text(one) for one in value]
     if isinstance(value, dict):
-        return {_clean_value(key): _clean_value(one) for key, one in value.items()}
-    return None if isinstance(value, int) and abs(value) >= 1 << 63 else value
+        return {_clean_text(key): _clean_text(one) for key, one in value.items()}
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -159,9 +160,14 @@ def _within(ns: int) -> int:
     return max(1 - _INT64, min(_INT64 - 1, ns))
 
 
+def folded(text: str) -> str:
+    """As the search columns hold it: without letter case, and the same for `u` with two dots, however it was typed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
 def _plain(text: str) -> str:
-    """As the search columns hold it: lower case, and without NUL, which PostgreSQL refuses."""
-    return text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """Folded, and without NUL, which PostgreSQL refuses."""
+    return folded(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _cursor(last: Entry) -> str:

@@ -13,7 +13,7 @@ from agent.errors import Misconfigured, Retryable
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 3
+SCHEMA = 4
 _TRIES = 10
 _PAUSE_S = 0.2
 tables = sa.MetaData()

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from agent.contract.record import Tier
 from agent.errors import Busy, Misconfigured
@@ -22,6 +23,7 @@ from agent.facility.refusal import Refusal, Unknown
 from agent.facility.search import Entry, Query
 from agent.facility.serve import serve
 from agent.facility.settings import Settings
+from agent.facility.tables import datasets, details
 
 from .rig import DATASET, Agent, Running, files, free_port, running, wait_for
 from .stores import empty, postgresql
@@ -142,6 +144,47 @@ def test_fields_can_be_asked_for_one_by_one(catalogue: Catalogue) -> None:
     assert found(user="a\0da") == []
     (whole,) = catalogue.find(Query(user="ada")).items
     assert (whole.completeness, whole.channels) == (tiers, ["GFP", "mCherry"])
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("Mu\u0308ller", "M\u00fcller"), ("M\u00fcller", "MU\u0308LLER"), ("Stra\u00dfe", "STRASSE"),
+        ("\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2", "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3"),
+        ("\u30d5\u3099", "\u30d6"),
+        ("50% a_b\\c", "50% A_B\\C"),
+    ],
+)  # fmt: skip
+def test_a_name_is_found_however_its_letters_were_typed(catalogue: Catalogue, stored: str, typed: str) -> None:
+    catalogue.put(entry(40, user=stored, channels=[stored]))
+    for query in (Query(user=typed), Query(q=typed), Query(channel=typed)):
+        assert [one.id for one in catalogue.find(query).items] == ["id-40"]
+    assert catalogue.at(entry(40).dataset).user == stored, "what is shown stays as it was written"
+
+
+def test_totals_beyond_what_a_database_counts(catalogue: Catalogue) -> None:
+    """Forged sizes must not keep anybody from seeing the fleet."""
+    for number in (50, 51, 52):
+        catalogue.put(entry(number, bytes=2**63 - 1, frames=2**63 - 1))
+    assert max(row.bytes for row in catalogue.instruments()) > 2**62
+    assert max(row.frames for row in catalogue.usage()) > 2**62
+    # Also inside of what is stored as JSON: it must be read again.
+    catalogue.put(entry(53, completeness={"tier1": Tier(filled=2**70, required=1)}))
+    assert catalogue.find(Query(limit=1, instrument="lab/scope1")).items[0].completeness["tier1"].filled == 2**70
+
+
+def test_a_row_that_cannot_be_read_keeps_nobody_from_writing(catalogue: Catalogue) -> None:
+    """The database is not locked by a statement that ended in the middle."""
+    with catalogue._engine.begin() as db:
+        db.execute(
+            details.update().where(details.c.dataset == entry(9).dataset).values(completeness={"t": {"filled": None}})
+        )
+    for _ in range(10):
+        with pytest.raises(ValidationError):
+            catalogue.find(Query(limit=100))
+        with catalogue._engine.begin() as other:
+            other.execute(datasets.update().values(checked_ns=1))
+        catalogue.put(entry(60))
 
 
 def test_what_is_in_quarantine_is_listed_and_not_found(catalogue: Catalogue) -> None:
