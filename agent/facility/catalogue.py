@@ -19,7 +19,7 @@ from agent.errors import Retryable
 from agent.facility import search
 from agent.facility.refusal import Unknown
 from agent.facility.search import Entry, Page, Query, folded
-from agent.facility.tables import datasets, details, open_engine, qc, quarantine
+from agent.facility.tables import datasets, details, identity, open_engine, qc, quarantine
 
 _MAX_POINTS = 5000
 
@@ -88,7 +88,9 @@ class Catalogue:
     """The rows of one facility. Raises Retryable when the database cannot be used right now."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = open_engine(url)
+        self._file = identity(url)
         self.changes = 0
         """Rises with every row written here, so that a view knows when to ask again."""
 
@@ -213,6 +215,16 @@ class Catalogue:
             if found is not None:
                 return str(found)
         return None
+
+    def begun_anew(self) -> bool:
+        """Somebody removed the file of the database: there is an empty one now, to be filled from the datasets."""
+        if identity(self._url) == self._file:
+            return False
+        self._engine.dispose()
+        self._engine = open_engine(self._url)
+        self._file = identity(self._url)
+        self.changes += 1
+        return True
 
     def close(self) -> None:
         self._engine.dispose()

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _HOUSEKEEPING_S = 3600.0
 _REMEMBER_S = 60.0
 _AGAIN_S = 5.0
+_LOOK_S = 2.0
 _HEARD = "facility/heard.json"
 
 
@@ -37,7 +38,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts.mirror.on_change = parts.hub.wake
     parts.previews.on_made = lambda dataset: parts.hub.wake()
     subscriber = await _subscriber(parts) if parts.settings.broker_host else None
-    tasks = [asyncio.create_task(_housekeeping(parts))]
+    tasks = [asyncio.create_task(_housekeeping(parts)), asyncio.create_task(_missing(parts))]
     if subscriber:
         tasks += _listening(parts, subscriber)
         subscriber.start()
@@ -171,6 +172,21 @@ async def _housekeeping(parts: Parts) -> None:
             if expired:
                 log.info("removed %d abandoned uploads", expired)
         await asyncio.sleep(_HOUSEKEEPING_S)
+
+
+async def _missing(parts: Parts) -> None:
+    """A catalogue that is removed while the facility runs is made again, too."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        await _tried(partial(_begin_anew, parts))
+
+
+def _begin_anew(parts: Parts) -> None:
+    if parts.catalogue.begun_anew():
+        count = reconcile(parts.catalogue, parts.storage)
+        parts.quarantine.restore()
+        log.warning("the catalogue was removed: made again from %d datasets", count)
+        parts.hub.wake()
 
 
 def _release_gone(parts: Parts) -> None:

@@ -121,6 +121,18 @@ def open_engine(url: str) -> sa.Engine:
     raise Retryable("the catalogue is damaged again and again: look at the disk")
 
 
+def identity(url: str) -> tuple[int, int] | None:
+    """Which file the database is; None where it is none, or not there."""
+    path = sa.make_url(url).database
+    if not url.startswith("sqlite") or not path:
+        return None
+    try:
+        stat = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def _set_aside(path: str) -> None:
     log.error("the catalogue %s is damaged: set aside, and made again from the datasets", path)
     for end in ("", "-wal", "-shm"):

@@ -275,6 +275,19 @@ def test_what_a_record_says_can_be_found(agent: Agent, facility: Running) -> Non
     assert httpx.get(facility.url + "/api/acquisitions/none", trust_env=False).status_code == 404
 
 
+def test_a_catalogue_removed_while_the_facility_runs_is_made_again(agent: Agent, facility: Running) -> None:
+    agent.deliver(files())
+    agent.send("data/half.tif", b"x", DATASET.replace("cells", "refused"))
+    agent.commit({"data/half.tif": "0" * 64}, DATASET.replace("cells", "refused"))
+    for file in facility.data.glob("catalogue.sqlite*"):
+        file.unlink()
+    wait_for((facility.data / "catalogue.sqlite").is_file, "another catalogue")
+    wait_for(lambda: [item["dataset"] for item in acquisitions(facility)] == [DATASET], "its rows")
+    wait_for(lambda: agent.http.get("/api/quarantine").json(), "the quarantine")
+    assert agent.deliver(files(), DATASET.replace("cells", "later")).status_code == 200
+    assert len(acquisitions(facility)) == 2
+
+
 @pytest.mark.parametrize("harm", ["deleted", "damaged", "older"])
 def test_the_catalogue_is_made_again_from_the_datasets(tmp_path: Path, harm: str) -> None:
     data = tmp_path / "data"
