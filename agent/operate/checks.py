@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.clock import Clock, SystemClock
 from agent.config import Config, load
-from agent.errors import ScopeAgentError
+from agent.errors import Damaged, ScopeAgentError
 from agent.lock import is_held
 from agent.operate import far, folders, hooked
 from agent.operate.finding import Finding, tried
@@ -38,12 +38,19 @@ def check(config: Config, clock: Clock) -> Iterator[Finding]:
 
 def _outbox(config: Config) -> Iterator[Finding]:
     path = config.state / "outbox.sqlite"
-    wrong = damage(path)
+    try:
+        wrong = damage(path)
+        if wrong is None and path.exists():
+            with contextlib.closing(Outbox.open(path)) as outbox:
+                found = outbox.check()
+    except Damaged as error:
+        wrong = str(error.__cause__)
+    except ScopeAgentError as error:
+        yield Finding("fail", "outbox", str(error))
+        return
     if wrong is not None:
         yield Finding("fail", "outbox", f"{path} is damaged ({wrong}): the daemon sets it aside at its next start")
     elif path.exists():
-        with contextlib.closing(Outbox.open(path)) as outbox:
-            found = outbox.check()
         for line in found:
             yield Finding("fail", "outbox", line)
         if not found:

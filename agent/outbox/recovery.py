@@ -19,6 +19,8 @@ from agent.outbox.check import problems
 PARTS = ("", "-wal", "-shm", "-open")
 _MARK = "-open"
 _LOG = "-wal"
+_OF_CONTENT = ("malformed", "disk image", "already exists", "no such", "duplicate column")
+"""In what SQLite says: the last three by an upgrade, when the version is another than that of the tables."""
 
 
 def beside(path: Path, ending: str) -> Path:
@@ -40,21 +42,30 @@ def mark_closed(path: Path) -> None:
 
 def damage(path: Path) -> str | None:
     """What is wrong with the database at `path`; None when it is whole or does not exist."""
+    folders = [part for part in PARTS if beside(path, part).is_dir()]
+    if folders:
+        return f"{path.name}{folders[0]} is a folder"
     if not path.exists():
         left = [part for part in PARTS[1:] if beside(path, part).exists()]
         return f"the database is gone, but {path.name}{left[0]} is there" if left else None
-    if beside(path, _MARK).exists() and not beside(path, _LOG).exists():
+    if not path.stat().st_size:
+        return "it is empty"
+    if beside(path, _MARK).exists() and not _has_log(path):
         return f"{path.name}{_LOG} is gone: the latest changes were in it"
     try:
         with closing(sqlite3.connect(path, timeout=10)) as connection:
             return next(iter(problems(connection, thorough=False)), None) if _has_schema(connection) else None
-    except sqlite3.OperationalError as error:
-        # Locked, no rights, no space: says nothing about what is in it.
-        if "malformed" in str(error) or "disk image" in str(error):
+    except sqlite3.DatabaseError as error:
+        if tells_of_damage(error):
             return str(error)
         raise Misconfigured(f"the outbox {path} cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        return str(error)
+
+
+def tells_of_damage(error: BaseException | None) -> bool:
+    """False for what says nothing about the content: locked, no rights, no space, a disk that fails for a moment."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(word in str(error) for word in _OF_CONTENT)
+    return isinstance(error, sqlite3.DatabaseError)
 
 
 def set_aside(path: Path, clock: Clock) -> Path:
@@ -71,6 +82,12 @@ def set_aside(path: Path, clock: Clock) -> Path:
             f"the outbox {path} is damaged and cannot be set aside ({error}): move it away by hand"
         ) from error
     return folder
+
+
+def _has_log(path: Path) -> bool:
+    """Whoever only reads makes a log where there is none, an empty one; that of a writer never is."""
+    log = beside(path, _LOG)
+    return log.exists() and log.stat().st_size > 0
 
 
 def _has_schema(connection: sqlite3.Connection) -> bool:

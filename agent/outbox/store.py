@@ -34,16 +34,22 @@ class Outbox(Releases):
     @classmethod
     def open(cls, path: Path) -> Outbox:
         """Open or create the database at `path`; Damaged when SQLite says it is corrupt."""
+        connection = None
         try:
             connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            # A table that others refer to is replaced by an upgrade: nothing is checked before it is done.
+            connection.execute("PRAGMA foreign_keys = OFF")
             upgrade(connection)
+            connection.execute("PRAGMA foreign_keys = ON")
             # Writing makes the log, and only then may the mark say that there is one.
             connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES ('opened', 'yes')")
             recovery.mark_open(path)
         except sqlite3.DatabaseError as error:
+            if connection is not None:
+                # An open file cannot be set aside on Windows.
+                connection.close()
             raise translated(error, path) from error
         return cls(connection, path)
 
@@ -69,9 +75,15 @@ class Outbox(Releases):
     def recover(cls, path: Path, clock: Clock) -> tuple[Outbox, str | None]:
         """Open it for the daemon; a damaged one is set aside first, and the second value says what and where."""
         wrong = recovery.damage(path)
-        said = None
-        if wrong is not None:
-            said = f"the outbox was damaged ({wrong}) and lies in {recovery.set_aside(path, clock)}: state is rebuilt"
+        if wrong is None:
+            try:
+                return cls.open(path), None
+            except Damaged as error:
+                # That it names another version than it has is told only by the upgrade.
+                if not recovery.tells_of_damage(error.__cause__):
+                    raise
+                wrong = str(error.__cause__)
+        said = f"the outbox was damaged ({wrong}) and lies in {recovery.set_aside(path, clock)}: state is rebuilt"
         return cls.open(path), said
 
     def check(self) -> list[str]:

@@ -8,13 +8,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from agent.acquisition import State
 from agent.clock import SystemClock
-from agent.errors import ScopeAgentError
+from agent.errors import Retryable, ScopeAgentError
 from agent.outbox import Outbox, Sent
 from agent.outbox.check import invariants
 from agent.outbox.migrate import migrations
@@ -140,11 +141,17 @@ def flip(path: Path, chance: random.Random) -> None:
     path.write_bytes(body)
 
 
-@pytest.mark.parametrize("harm", ["flipped", "truncated", "no log", "emptied", "garbage", "no database"])
+HARMS = (
+    *("flipped", "truncated", "no log", "no log but a look", "emptied", "garbage", "no database"),
+    *("no version", "an older version", "another's", "a folder", "its log a folder"),
+)
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_damage_is_noticed_set_aside_and_begun_anew(tmp_path: Path, died: Path, harm: str) -> None:
     path = tmp_path / "o.sqlite"
     killed(path, died)
-    if harm != "no log":
+    if "log" not in harm:
         # The log would mend the database.
         Outbox.open(path).close()
     match harm:
@@ -154,9 +161,24 @@ def test_damage_is_noticed_set_aside_and_begun_anew(tmp_path: Path, died: Path, 
             os.truncate(path, path.stat().st_size // 2)
         case "no log":
             path.with_name("o.sqlite-wal").unlink()
+        case "no log but a look":
+            path.with_name("o.sqlite-wal").unlink()
+            with suppress(Retryable):
+                Outbox.view(path).close()
         case "emptied":
-            path.with_name("o.sqlite-open").touch()
             os.truncate(path, 0)
+        case "no version" | "an older version":
+            with path.open("r+b") as file:
+                file.seek(60)
+                file.write((2 if "older" in harm else 0).to_bytes(4, "big"))
+        case "another's":
+            path.unlink()
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("CREATE TABLE events (a)")
+        case "a folder" | "its log a folder":
+            odd = path.with_name("o.sqlite-wal") if "log" in harm else path
+            odd.unlink()
+            odd.mkdir()
         case "garbage":
             path.write_bytes(os.urandom(50_000))
         case "no database":

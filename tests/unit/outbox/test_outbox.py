@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +191,16 @@ def test_unnamed_or_repeated_statements_are_refused() -> None:
         parse("-- a\nSELECT 1;\n\n-- a\nSELECT 2;")
     with pytest.raises(ValueError, match="uniquely named"):
         parse("SELECT 1;")
+
+
+def test_a_file_of_a_large_dataset_costs_no_more_than_one_of_a_small(outbox: Outbox) -> None:
+    """The acquisition names all of its files, too: a value of megabytes must not be read again for each."""
+    seconds = {}
+    for count in (1_000, 40_000):
+        sources = tuple(SourceFile(f"/data/{n:06}.bin", f"{n:06}.bin", 5, 7, f"1:{n}") for n in range(count))
+        run = acquisition(count, files=sources)
+        began = time.process_time()
+        outbox.save(run, files=[file(f"data/{n:06}.bin") for n in range(count)])
+        outbox.sent([Sent(row, "a" * 64, "a" * 64, 10) for row in outbox.each_file(run.id)])
+        seconds[count] = (time.process_time() - began) / count
+    assert seconds[40_000] < 5 * seconds[1_000]
