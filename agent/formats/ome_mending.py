@@ -18,6 +18,7 @@ _MAX_ROUNDS = 30
 """The schema names what is behind a fault only when the fault is gone."""
 _MAX_NOTES = 20
 _PART = re.compile(r"Element '([^']*)'(?:, attribute '([^']*)')?: (.*)", re.DOTALL)
+_YEAR = re.compile(r"(?!0000)\d{4}-")
 _KEY = re.compile(r"key-sequence \['([^']*)'\]")
 
 
@@ -28,6 +29,16 @@ class Fault(Enum):
     """Attributes and texts that are no value of their kind."""
     ANY = auto()
     """Whole elements too, where nothing less helps."""
+
+
+def leave_out_dates(root: _Element) -> list[str]:
+    """Those that the schema allows, but no calendar of ours knows; one line for each."""
+    said: list[str] = []
+    for date in root.findall(f"{{{NAMESPACE}}}Image/{{{NAMESPACE}}}AcquisitionDate"):
+        text = (date.text or "").strip()
+        if not _YEAR.match(text):
+            said += filter(None, [_drop(date, f"AcquisitionDate {text[:80]!r} is no date and was left out")])
+    return said
 
 
 def mend(root: _Element, faults: Fault = Fault.ANY) -> list[str]:
@@ -51,8 +62,15 @@ def mend(root: _Element, faults: Fault = Fault.ANY) -> list[str]:
 
 def _parts(root: _Element, entry: _LogEntry) -> list[_Element]:
     """The elements that a line of the schema's log is about."""
+    from lxml import etree
+
     if entry.path:
-        found = root.getroottree().xpath(entry.path)
+        # The path has prefixes where the document has.
+        spaces = {prefix: space for part in root.iter() for prefix, space in part.nsmap.items() if prefix}
+        try:
+            found = root.getroottree().xpath(entry.path, namespaces=spaces)
+        except etree.XPathError:
+            return []
         return [part for part in found if not isinstance(part, str)] if isinstance(found, list) else []
     # A reference to what is not there comes without its place.
     about, key = _PART.match(entry.message), _KEY.search(entry.message)

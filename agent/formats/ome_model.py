@@ -16,6 +16,8 @@ _FC = "http://www.openmicroscopy.org/XMLschemas/OME/FC/ome.xsd"
 _ROOT = NAMESPACE.rpartition("/")[0]
 _MISSPELT = ((b"Schemas/ome/", b"Schemas/OME/"), (b"Schemas/sa/", b"Schemas/SA/"), (b'/2013-06s"', b'/2013-06"'))
 """What writers made of the namespace."""
+_NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, NotImplementedError, OSError)
+"""What ome-types raises, all of it seen."""
 
 
 @cache
@@ -30,10 +32,10 @@ def schema() -> XMLSchema:
 def to_ome(root: _Element) -> tuple[OME, tuple[str, ...]]:
     """The model of a document of any version, and a line for each thing that does not follow the schema and was left
     out. Raises UnreadableError when no image can be understood."""
-    from agent.formats.ome_mending import Fault, mend
+    from agent.formats.ome_mending import Fault, leave_out_dates, mend
 
     document = _current(root)
-    left_out: list[str] = []
+    left_out = leave_out_dates(document)
     for faults in (None, Fault.VALUE, Fault.ANY):
         if faults is not None:
             left_out += mend(document, faults)
@@ -59,7 +61,7 @@ def _model(document: _Element) -> OME:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ome_types.from_xml(etree.tostring(document))
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, etree.LxmlError, OSError) as error:
+    except (*_NOT_UNDERSTOOD, etree.LxmlError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableError(f"the OME-XML does not follow its schema: {line}") from None
 

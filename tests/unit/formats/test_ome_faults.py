@@ -51,11 +51,14 @@ def seen(path):
     [
         (image(pixels='Type="uint16" PhysicalSizeX="0" PhysicalSizeY="0.5"'), "PhysicalSizeX '0'"),
         (image(before="<AcquisitionDate>06.05.2024 07:08</AcquisitionDate>"), "'06.05.2024 07:08'"),
+        (image(before="<AcquisitionDate>20240506070809-05-06T07:08:09</AcquisitionDate>"), "'20240506070809-05-06T"),
+        (image(before="<AcquisitionDate>-0044-03-15T12:00:00</AcquisitionDate>"), "'-0044-03-15T12:00:00'"),
         (image(channel='EmissionWavelength="0" Name="GFP"'), "EmissionWavelength '0'"),
         ("<Foo bar='1'/>" + image(), "Foo"),
+        (image(before="<x:Foo xmlns:x='urn:x'/>"), "Foo"),
         (image(before='<InstrumentRef ID="Instrument:7"/><Foo/>'), "Foo"),
     ],
-    ids=["size", "date", "wavelength", "element", "reference"],
+    ids=["size", "date", "year", "before Christ", "wavelength", "element", "prefix", "reference"],
 )
 def test_one_wrong_value_does_not_cost_all_others(tmp_path, content, left_out):
     found = seen(written(tmp_path / "a.ome.tif", document(content)))
