@@ -51,7 +51,7 @@ def uninstall(
     if sys.platform == "win32":
         from agent.service.windows import uninstall_service
 
-        typer.echo(uninstall_service())
+        typer.echo(uninstall_service(config))
         return
     from agent.service.posix import uninstall_unit
 

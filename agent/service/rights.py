@@ -27,5 +27,11 @@ def commands(config: Config, config_path: PurePath, spool: PurePath, account: st
         yield [*alone, f"{account}:R", f"{_ADMINISTRATORS}:F", f"{_SYSTEM}:F"]
 
 
+def takings(config: Config, config_path: PurePath, spool: PurePath, account: str) -> Iterator[list[str]]:
+    """What `commands` gave to the account, taken back."""
+    for command in commands(config, config_path, spool, account):
+        yield ["icacls", command[1], "/remove", account]
+
+
 def _grant(path: PurePath) -> list[str]:
     return ["icacls", str(path), "/grant"]

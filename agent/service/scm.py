@@ -23,6 +23,10 @@ class Scm(Protocol):
         """The registered command line; None when there is no such service."""
         ...
 
+    def account(self) -> str | None:
+        """Whom it runs as; None when there is no such service."""
+        ...
+
     def register(self, plan: Plan) -> None:
         """Create the service, or change it to be as the plan says."""
         ...
@@ -50,11 +54,17 @@ class WindowsScm:
         with self._opened(self._api.SERVICE_QUERY_CONFIG) as handle:
             return None if handle is None else str(self._api.QueryServiceConfig(handle)[3])
 
+    def account(self) -> str | None:
+        with self._opened(self._api.SERVICE_QUERY_CONFIG) as handle:
+            return None if handle is None else str(self._api.QueryServiceConfig(handle)[7])
+
     def register(self, plan: Plan) -> None:
         api = self._api
         known = self.command() is not None
         kind = (api.SERVICE_WIN32_OWN_PROCESS, api.SERVICE_AUTO_START, api.SERVICE_ERROR_NORMAL, plan.command)
-        who = (None, 0, None, plan.account, plan.password)
+        # Naming an account again without its password would lose the password.
+        same = plan.password is None and plan.account == self.account()
+        who = (None, 0, None, None if same else plan.account, plan.password)
         with self._manager() as manager:
             if not known:
                 api.CloseServiceHandle(

@@ -17,7 +17,7 @@ from agent.hook import default_spool
 from agent.service.event_log import add_source, remove_source
 from agent.service.health import healthy
 from agent.service.plan import ACCOUNT, Plan, base_python, hosted, write_script
-from agent.service.rights import commands
+from agent.service.rights import commands, takings
 from agent.service.scm import WindowsScm
 from agent.service.switch import Switch
 
@@ -27,8 +27,9 @@ def install_service(config_path: Path, account: str | None, password_file: Path 
     import winreg
 
     config = load(config_path)
-    plan = plan_of(config_path, account, password_file)
     switch = _switch(config)
+    # An upgrade that names no account leaves the one that it has.
+    plan = plan_of(config_path, account or switch.scm.account(), password_file)
     add_source(winreg)
     # The virtual account exists from the registration on: rights can be given to it only then.
     switch.scm.register(plan) if switch.scm.command() is None else None
@@ -62,16 +63,34 @@ def give_rights(config: Config, config_path: Path, account: str) -> None:
             raise Misconfigured(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}: run as administrator")
 
 
-def uninstall_service() -> str:
-    """Stop and remove the service and its event source."""
+def uninstall_service(config_path: Path | None) -> str:
+    """Stop and remove the service, its event source, and its rights on the folders of the configuration."""
     import winreg
 
     scm = WindowsScm()
-    if scm.command() is not None:
+    account = scm.account()
+    told = ""
+    if account is not None:
         Switch(scm, lambda: None, SystemClock(), threading.Event().wait).stop()
+        # Before the service goes: its virtual account goes with it, and nobody knows the name any more.
+        told = take_rights(config_path, account) if config_path is not None else ""
         scm.remove()
     remove_source(winreg)
-    return "the service is removed"
+    return f"the service is removed{told}"
+
+
+def take_rights(config_path: Path, account: str) -> str:
+    """What is to be said of it: nothing, or why the rights stay."""
+    try:
+        config = load(config_path)
+    except Misconfigured as error:
+        return f"; the rights of {account} on watched folders stay: {error}"
+    failed = [
+        command[1]
+        for command in takings(config, config_path, config.hook.spool or default_spool(), account)
+        if Path(command[1]).exists() and subprocess.run(command, capture_output=True, check=False).returncode
+    ]
+    return f"; the rights of {account} stay on {', '.join(failed)}" if failed else ""
 
 
 def state() -> dict[str, str | None]:

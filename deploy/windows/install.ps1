@@ -15,12 +15,14 @@ param(
     [string]$Config,
     # Python of the microscope's computer, installed for all users; without it what the launcher py finds.
     [string]$Python,
-    # Account of the service, such as DOMAIN\svc-scope or DOMAIN\gmsa$; without it a virtual account of its own.
+    # Account of the service, such as DOMAIN\svc-scope or DOMAIN\gmsa$; without it the one that it has, at first a
+    # virtual account of its own.
     [string]$Account,
     # File that holds the password of that account.
     [string]$PasswordFile,
     [string]$InstallDir = (Join-Path $env:ProgramFiles 'scope-agent'),
-    [string]$DataDir = (Join-Path $env:ProgramData 'scope-agent')
+    # Where config and state lie; without it where they lay before, at first below ProgramData.
+    [string]$DataDir
 )
 
 Set-StrictMode -Version 2.0
@@ -53,21 +55,49 @@ function Find-Python([string]$Version) {
     return "$found".Trim()
 }
 
+function Restore-Config {
+    # The version before runs with the configuration that it knows.
+    if (-not (Test-Path -LiteralPath $configBefore)) { return }
+    Move-Item -Force -LiteralPath $configBefore -Destination $configFile
+    Restart-Service -Name 'ScopeAgent' -ErrorAction SilentlyContinue
+}
+
 if (-not (Test-Administrator)) { Stop-WithMessage 'run this as administrator' }
 $about = Get-Content -Raw -Encoding UTF8 (Join-Path $bundle 'BUNDLE.json') | ConvertFrom-Json
 $interpreter = Find-Python $about.python
 # Windows PowerShell 5.1 loses double quotes in arguments of programs: there are none.
 $version = & $interpreter -c 'import sys; print(*sys.version_info[:2], sep=chr(46))'
 if ("$version".Trim() -ne $about.python) { Stop-WithMessage "this bundle is for Python $($about.python), $interpreter is $version" }
+$platform = & $interpreter -c 'import sysconfig; print(sysconfig.get_platform())'
+if ("$platform".Trim().Replace('-', '_') -ne $about.platform) {
+    Stop-WithMessage "this bundle is for $($about.platform), $interpreter is $platform"
+}
 if ($interpreter -like "$env:SystemDrive\Users\*") {
     Stop-WithMessage "$interpreter belongs to one user, the service cannot start it: install Python for all users"
 }
 
+$dataNote = Join-Path $InstallDir 'data-dir.txt'
+if (-not $DataDir) {
+    $DataDir = Join-Path $env:ProgramData 'scope-agent'
+    if (Test-Path -LiteralPath $dataNote) {
+        $said = Get-Content -Raw -Encoding UTF8 -LiteralPath $dataNote
+        $DataDir = "$said".Trim()
+    }
+}
 $configFile = Join-Path $DataDir 'config.toml'
+$configBefore = "$configFile.before"
 New-Item -ItemType Directory -Force -Path $InstallDir, $DataDir | Out-Null
-if ($Config) { Copy-Item -Force -Path $Config -Destination $configFile }
-if (-not (Test-Path $configFile)) {
-    Copy-Item -Path (Join-Path $bundle 'config.example.toml') -Destination $configFile
+Remove-Item -Force -LiteralPath $configBefore -ErrorAction SilentlyContinue
+if ($Config) {
+    if (-not (Test-Path -LiteralPath $Config)) { Stop-WithMessage "$Config is not there: name the configuration" }
+    $given = Get-Item -LiteralPath $Config
+    if ($given.FullName -ne $configFile) {
+        if (Test-Path -LiteralPath $configFile) { Copy-Item -Force -LiteralPath $configFile -Destination $configBefore }
+        Copy-Item -Force -LiteralPath $given.FullName -Destination $configFile
+    }
+}
+if (-not (Test-Path -LiteralPath $configFile)) {
+    Copy-Item -LiteralPath (Join-Path $bundle 'config.example.toml') -Destination $configFile
     Stop-WithMessage "fill in $configFile, then run this again"
 }
 
@@ -81,7 +111,8 @@ if ($failed -eq 0) {
         '--find-links', (Join-Path $bundle 'wheels'), '-r', (Join-Path $bundle 'requirements.txt'))
 }
 if ($failed -ne 0) {
-    Remove-Item -Recurse -Force -Path $environment -ErrorAction SilentlyContinue
+    Remove-Item -Recurse -Force -LiteralPath $environment -ErrorAction SilentlyContinue
+    Restore-Config
     Stop-WithMessage 'the installation failed; what was there before is as it was'
 }
 
@@ -93,7 +124,8 @@ if ($failed -ne 0) {
     # The command of the service is that of the version before, if there was one.
     $service = Get-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\ScopeAgent' -ErrorAction SilentlyContinue
     if (-not ($service -and $service.ImagePath.Contains($environment))) {
-        Remove-Item -Recurse -Force -Path $environment -ErrorAction SilentlyContinue
+        Remove-Item -Recurse -Force -LiteralPath $environment -ErrorAction SilentlyContinue
+        Restore-Config
     }
     Stop-WithMessage 'the new version is not installed'
 }
@@ -104,8 +136,11 @@ Get-ChildItem -Directory -Path $InstallDir | Sort-Object -Property CreationTime 
 [Environment]::SetEnvironmentVariable('SCOPE_AGENT_CONFIG', $configFile, 'Machine')
 # What people type: the same name after each upgrade, for the version that the service runs.
 $command = Join-Path $InstallDir 'scope-agent.cmd'
-Copy-Item -Force -Path (Join-Path $bundle 'uninstall.ps1') -Destination $InstallDir
-Set-Content -Encoding ASCII -Path $command -Value ('@"{0}" %*' -f $program)
+Copy-Item -Force -LiteralPath (Join-Path $bundle 'uninstall.ps1') -Destination $InstallDir
+Set-Content -Encoding UTF8 -LiteralPath $dataNote -Value $DataDir
+# From where it lies itself: the folder may have a name that a command file cannot hold.
+Set-Content -Encoding ASCII -LiteralPath $command -Value ('@"%~dp0{0}\Scripts\scope-agent.exe" %*' -f (Split-Path -Leaf $environment))
+Remove-Item -Force -LiteralPath $configBefore -ErrorAction SilentlyContinue
 Invoke-Program $program @('check', '-c', $configFile, '--as-daemon') | Out-Null
 Write-Host "scope-agent $($about.scope_agent) is installed; the program: $command"
 exit 0

@@ -64,6 +64,11 @@ class Win32Service:
 
     def ChangeServiceConfig(self, _handle, _kind, start, _error, command, *rest) -> None:
         account, password, display = rest[3:]
+        # None leaves what there is.
+        account, password = (
+            account or self.service["account"],
+            password or (None if account else self.service["password"]),
+        )
         self.service = {
             "display": display,
             "command": command,
@@ -76,7 +81,17 @@ class Win32Service:
         self.details[level] = value
 
     def QueryServiceConfig(self, _handle: str) -> tuple:
-        return (self.SERVICE_WIN32_OWN_PROCESS, self.service["start"], 1, self.service["command"], "", 0, (), "", "")
+        return (
+            self.SERVICE_WIN32_OWN_PROCESS,
+            self.service["start"],
+            1,
+            self.service["command"],
+            "",
+            0,
+            (),
+            self.service["account"],
+            "",
+        )
 
     def QueryServiceStatus(self, _handle: str) -> tuple:
         return (self.SERVICE_WIN32_OWN_PROCESS, self.SERVICE_RUNNING if self.running else self.SERVICE_STOPPED, 0)

@@ -60,7 +60,8 @@ def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> N
         "Stop-WithMessage", "Invoke-Program", "Test-Administrator", "Find-Python", "Set-StrictMode", "Write-Host",
         "Get-Command", "Get-Content", "Join-Path", "ConvertFrom-Json", "New-Item", "Out-Null", "Copy-Item", "Test-Path",
         "Get-Date", "Remove-Item", "Get-ItemProperty", "Get-ChildItem", "Sort-Object", "Select-Object", "Where-Object",
-        "ForEach-Object", "Set-Content",
+        "ForEach-Object", "Set-Content", "Restore-Config", "Move-Item", "Restart-Service", "Get-Item", "Split-Path",
+        "Set-Location",
     }  # fmt: skip
     used = {word for word in commands(tree(text)) if re.fullmatch(r"[A-Z]\w+-\w+", word)}
     assert used <= known, used - known
@@ -113,7 +114,39 @@ def test_what_people_type_starts_the_version_that_runs() -> None:
     """Written last: an upgrade that went back leaves the name with the version before."""
     text = (ROOT / "deploy" / "windows" / "install.ps1").read_text(encoding="utf-8")
     assert text.index("'the new version is not installed'") < text.index("'scope-agent.cmd'")
-    assert """('@"{0}" %*' -f $program)""" in text
+    # A command file cannot hold every name of a folder: it starts what lies beside it.
+    assert r"""('@"%~dp0{0}\Scripts\scope-agent.exe" %*' -f (Split-Path -Leaf $environment))""" in text
+
+
+def test_an_upgrade_with_another_configuration_goes_back_to_the_one_before() -> None:
+    """Whatever fails, the version before gets the configuration that it came up with."""
+    text = script("install.ps1")
+    assert text.index("-Destination $configBefore") < text.index("-Destination $configFile\n    }")
+    failures = [text.index("'the installation failed"), text.index("'the new version is not installed'")]
+    back = [found.start() for found in re.finditer(r"^ +Restore-Config$", text, re.MULTILINE)]
+    assert len(back) == 2
+    assert back[0] < failures[0] < back[1] < failures[1]
+    # The configuration that is installed already may be named, too.
+    assert "if ($given.FullName -ne $configFile)" in text
+
+
+def test_a_python_of_another_kind_is_told_before_anything_is_installed() -> None:
+    text = script("install.ps1")
+    assert text.index("sysconfig.get_platform()") < text.index("'-m', 'venv'")
+    assert "$about.platform" in text
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_names_of_folders_are_taken_literally(name: str) -> None:
+    """`[` and `]` are allowed in names, and wildcards of `-Path`."""
+    for line in script(name).splitlines():
+        if re.search(r"(Copy|Remove|Move)-Item|Test-Path|Set-Content", line):
+            assert not re.search(r"\s-Path |Test-Path (?!-LiteralPath)", line), line
+
+
+def test_what_cannot_be_removed_is_told() -> None:
+    text = script("uninstall.ps1")
+    assert text.index("Remove-Item") < text.index("$left = ") < text.index("something is in use")
 
 
 def wheel(folder: Path, name: str, version: str, *needs: str) -> None:

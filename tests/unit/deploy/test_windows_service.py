@@ -23,7 +23,7 @@ from agent.service import event_log
 from agent.service.health import healthy
 from agent.service.host import service_class
 from agent.service.plan import ACCOUNT, Plan, hosted, quoted, write_script
-from agent.service.rights import commands
+from agent.service.rights import commands, takings
 from agent.service.scm import WindowsScm
 from agent.service.switch import Switch
 from agent.service.waiting import refuse_while_waiting
@@ -120,6 +120,19 @@ def test_installed_it_starts_at_boot_restarts_and_has_no_rights_of_its_own() -> 
         "secret",
     )
     assert api.open == 0
+
+
+def test_an_upgrade_that_names_no_account_leaves_the_one_it_has() -> None:
+    api = Win32Service()
+    scm = WindowsScm(api)
+    assert scm.account() is None
+    scm.register(Plan('"old"', "LAB\\svc", "secret"))
+    assert scm.account() == "LAB\\svc"
+    scm.register(Plan('"new"', scm.account() or ACCOUNT))
+    assert api.service["command"] == '"new"'
+    assert (api.service["account"], api.service["password"]) == ("LAB\\svc", "secret")
+    scm.register(Plan('"newer"', ACCOUNT))
+    assert (api.service["account"], api.service["password"]) == (ACCOUNT, None)
 
 
 def test_starting_and_stopping_twice_is_no_error_and_every_handle_is_closed() -> None:
@@ -268,6 +281,10 @@ def test_rights_are_given_by_number_and_to_nobody_else(tmp_path: Path) -> None:
     assert made[4][:4] == ["icacls", r"C:\ProgramData\scope-agent\token", "/inheritance:r", "/grant:r"]
     assert len(made) == 5, "rights on a share are given where the share is"
     assert not any("Everyone" in word or "Users" in word for command in made for word in command)
+    # And taken back by an uninstallation, from each: an account that is gone would stay as a number.
+    taken = list(takings(config, PureWindowsPath("c.toml"), PureWindowsPath("spool"), ACCOUNT))
+    assert [command[1] for command in taken] == [command[1] for command in made]
+    assert all(command[2:] == ["/remove", ACCOUNT] for command in taken)
 
 
 def test_every_file_with_a_secret_is_for_the_service_alone() -> None:
