@@ -87,10 +87,10 @@ def _time_ns(text: str) -> int:
     from datetime import datetime
 
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
+        seconds = datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):  # the last two: years that the system does not count
         raise Misconfigured(f"{text!r} is no time: write for example 2026-03-02T09:00") from None
-    return int(when.astimezone().timestamp() * 1_000_000) * 1000
+    return max(0, int(seconds * 1_000_000) * 1000)
 
 
 def _me() -> str:

@@ -36,6 +36,7 @@ _LATE_NS = 5 * 1_000_000_000
 _STALE_NS = 12 * _HOUR_NS
 """A session that nobody ended is half as sure after this time."""
 _LONGEST_TEXT = 200
+_LAST_NS = 2**63 - 1
 
 Said = Mapping[str, str | float | None]
 """By role or OME name of a sensor; None: it is not known after all."""
@@ -279,9 +280,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _line(text: bytes) -> dict[str, Any] | None:
-    """None for a line that a crash left open."""
+    """None for a line that a crash left open, or of a time that was none."""
     try:
         line = json.loads(text)
     except ValueError:
         return None
-    return line if isinstance(line, dict) and isinstance(line.get("at"), int) else None
+    at = line.get("at") if isinstance(line, dict) else None
+    return line if isinstance(at, int) and 0 <= at <= _LAST_NS else None

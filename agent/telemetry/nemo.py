@@ -47,11 +47,14 @@ def read(said: Any, tool: int) -> Usage:
 
 
 def time_ns(text: object) -> int:
-    """UTC nanoseconds of an RFC 3339 time. ValueError for what is none, or names no time zone."""
+    """UTC nanoseconds of an RFC 3339 time. ValueError for what is none, names no time zone, or was never set."""
     try:
         when = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         when = None
     if when is None or when.tzinfo is None:
         raise ValueError(f"{str(text)[:40]!r} is no time with a time zone, such as 2026-03-02T09:00:00Z")
+    if when.timestamp() < 0:
+        # The year 1 of a device whose clock was never set is more than the nanoseconds of a database hold.
+        raise ValueError(f"{str(text)[:40]!r} is before 1970: set the clock of what sends it")
     return int(when.timestamp() * 1_000_000) * 1000

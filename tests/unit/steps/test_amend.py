@@ -200,6 +200,7 @@ def test_the_commands_note_what_is_known_better(desk: Desk, config: Path) -> Non
         (["acquisitions", "amend", "ID", "humidity=400"], "400.0 is not between 0 and 100"),
         (["acquisitions", "amend", "nobody", "user=x"], "there is no acquisition nobody"),
         (["session", "amend", "--since", "yesterday", "--user", "x"], "is no time"),
+        (["session", "amend", "--since", "0001-01-01", "--user", "x"], "is no time"),
         (["session", "amend", "--since", "2026-03-02T12:00"], "say what was wrong"),
         (["session", "amend", "--since", "2026-03-02T12:00", "--until", "2026-03-02T11:00", "--user", "x"], "--until"),
     ],

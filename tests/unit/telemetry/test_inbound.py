@@ -106,6 +106,25 @@ def test_a_line_that_a_crash_left_open_spoils_no_other(context: ContextLog, tmp_
     assert context.environment(NOON + S)["Humidity"].captured.value == 41
 
 
+@pytest.mark.parametrize("never", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z"])
+def test_a_clock_that_was_never_set_is_one_line(
+    inbound: Inbound, context: ContextLog, never: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbound.take("room/t", f'{{"value": 21, "time": "{never}"}}'.encode(), NOON)
+    inbound.take(TOPICS.session, f'{{"user": "ada", "since": "{never}"}}'.encode(), NOON)
+    assert len(caplog.records) == 2
+    assert "is before 1970: set the clock" in caplog.text
+    assert list(context.late({})) == []
+
+
+def test_a_time_that_no_database_holds_is_passed_over(context: ContextLog, tmp_path: Path) -> None:
+    context.note_sensor("Humidity", 40, NOON - 60 * S, NOON)
+    (path,) = (tmp_path / "context").glob("late-*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"at": -62135596800000000000, "sensor": "Humidity", "value": 1.0, "noted": 1}\n')
+    assert [late.since_ns for late in context.late({})] == [NOON - 60 * S]
+
+
 def test_over_a_real_broker(broker: Broker, context: ContextLog, tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path / "outbox.sqlite")
     settings = MqttSettings(host="127.0.0.1", port=broker.port, sensor_temperature="room/t")
