@@ -140,12 +140,30 @@ def _peak(light: Floats) -> tuple[Floats, float]:
     slow = np.hypot(rows * light.shape[0], columns * light.shape[1]) < 4
     # The window makes a peak three frequencies wide; rows and columns of the spectrum wrap around.
     peaks = (spectrum >= ndimage.maximum_filter(spectrum, 5, mode=("wrap", "reflect"))) & ~slow
-    y, x = np.unravel_index(int(np.where(peaks, spectrum, 0).argmax()), spectrum.shape)
+    y, x = _fundamental(np.where(peaks, spectrum, 0))
     found = np.array([float(rows[y, 0]), float(columns[0, x])])
     speed = np.hypot(rows, columns) / max(float(np.hypot(*found)), 1e-9)
     alike = spectrum[~slow & (speed > 0.8) & (speed < 1.25)]
     floor = max(float(np.median(spectrum[~slow])), float(np.median(alike)) if alike.size else 0.0) or 1e-30
     return found, float(spectrum[y, x]) / floor
+
+
+def _fundamental(peaks: Floats) -> tuple[int, int]:
+    """Row and column of the strongest peak, or of what it is a harmonic of.
+
+    Thin lines have harmonics nearly as strong as themselves, and a frequency between two places loses half its power.
+    """
+    height = peaks.shape[0]
+    y, x = (int(n) for n in np.unravel_index(int(peaks.argmax()), peaks.shape))
+    row = y - height if y > height // 2 else y
+    for order in (3, 2):
+        rows = np.arange(round(row / order) - 1, round(row / order) + 2) % height
+        columns = np.unique(np.clip(np.arange(round(x / order) - 1, round(x / order) + 2), 0, peaks.shape[1] - 1))
+        near = peaks[np.ix_(rows, columns)]
+        if near.max() > 0.25 * peaks[y, x]:
+            down, right = np.unravel_index(int(near.argmax()), near.shape)
+            return int(rows[down]), int(columns[right])
+    return y, x
 
 
 def _transform(light: Floats, frequency: Floats) -> complex:

@@ -244,6 +244,14 @@ def test_pixel_size() -> None:
         from_micrometer(BEADS.max(axis=0), 10)
 
 
+def test_thin_lines_are_not_taken_for_their_harmonic() -> None:
+    y, x = np.mgrid[:256, :256]
+    cycles = (10.5 * y + 10.5 * x) / 256
+    lines = np.clip(3 - 40 * np.abs(cycles - np.round(cycles)), 0, 1)
+    found = from_micrometer(truth.camera(RNG, 300 + 3000 * lines, 0.5, 100, 1.6), 10.0)
+    assert found.metrics["pixel_size_micron"].value == pytest.approx(10 * 10.5 * 2**0.5 / 256, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "milliwatts"),
     [
