@@ -11,6 +11,7 @@ Names of acquisitions, folders and users stay in it: look through it before you 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import platform
@@ -110,7 +111,10 @@ def _text(path: Path, most: int) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - most))
             cut = file.readline() if size > most else b""
-            return file.read().decode("utf-8", "replace") if cut or size <= most else ""
+            data = file.read() if cut or size <= most else b""
+            # A configuration may be as PowerShell writes it; secrets are found in letters, not in pairs of bytes.
+            marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            return data.decode("utf-16" if marked else "utf-8-sig", "replace")
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -130,11 +131,37 @@ def test_only_the_end_of_a_long_log(planted: Path, tmp_path: Path) -> None:
         ("authorization: basic dXNlcjpwYXNz", f"authorization: basic {GONE}"),
         ("exposure_ms = 20; pixel: 0.1", "exposure_ms = 20; pixel: 0.1"),
         ("X-Amz-Signature=abc123&x=1", f"X-Amz-Signature={GONE}&x=1"),
+        ("# the old password was hunter-2, change it", f"# the old password was {GONE}, change it"),
+        ("the password is wrong: change it", "the password is wrong: change it"),
+        ("net use --password hunter2 --verbose", f"net use --password {GONE} --verbose"),
+        ("--token-file token --api-key k2", f"--token-file token --api-key {GONE}"),
+        ("Set-Cookie: session=a1; Path=/", f"Set-Cookie: {GONE}"),
+        ("Kennwort: abc", f"Kennwort: {GONE}"),
+        ("of before: scope_MDZF8D2IMeIHDKYL0uaWLPfNBi9 refused", f"of before: {GONE} refused"),
     ],
 )
 def test_what_looks_like_a_secret(text: str, clean: str) -> None:
     found = Redactor(set()).clean(text)
     assert re.sub(r"(?i)authorization: .*", f"authorization: basic {GONE}", found) == clean
+
+
+def test_a_secret_is_known_however_it_was_written(planted: Path, tmp_path: Path) -> None:
+    """In a file of PowerShell, and in the log as an address or JSON has it."""
+    secret = 'a "long" pass/wörd'
+    (tmp_path / "mqtt-password").write_text(secret, encoding="utf-16")
+    (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8-sig")
+    log = tmp_path / "state" / "log" / "scope-agent.log"
+    log.write_text(
+        f"{secret} {quote(secret)} {quote_plus(secret)} {json.dumps(secret)} {TOKEN}, in {tmp_path}\n", encoding="utf-8"
+    )
+    planted.write_text(planted.read_text(), encoding="utf-16")
+    environment = {"PWD": str(tmp_path), "OLDPWD": str(tmp_path)}
+    found = contents(write_report(planted, tmp_path / "out.zip", SystemClock(), environment))
+    text = found["log/scope-agent.log"]
+    assert not [word for word in ("long", "wörd", "w%C3", TOKEN) if word in text]
+    assert str(tmp_path) in text, "the folder that somebody is in is no secret"
+    assert 'site = "lab"' in found["config.toml"]
+    assert not [word for word in (IN_COMMENT, IN_URL) if word in found["config.toml"].replace("\0", "")]
 
 
 def test_the_command(planted: Path, tmp_path: Path) -> None:
