@@ -71,14 +71,15 @@ def with_files(unsealed: dict[str, Any], files: Iterable[FileEntry]) -> dict[str
     """The crate with every file as a part of the dataset and as result of the acquisition where it is data."""
     entries = sorted(files, key=lambda file: file.path)
     parts = [_file(entry) for entry in entries]
+    named = [{"@id": part["@id"]} for part in parts]
     graph = []
     for entity in unsealed["@graph"]:
         one = dict(entity)
         if one["@id"] == "./":
-            one["hasPart"] = [{"@id": part["@id"]} for part in parts]
+            one["hasPart"] = named
         elif one["@id"] == "#acquisition":
-            data = [part["@id"] for part, entry in zip(parts, entries, strict=True) if entry.role == "data"]
-            one["result"] = [{"@id": name} for name in data] or [{"@id": "./"}]
+            data = [name for name, entry in zip(named, entries, strict=True) if entry.role == "data"]
+            one["result"] = data or [{"@id": "./"}]
         graph.append(one)
     return {"@context": unsealed["@context"], "@graph": graph + parts}
 

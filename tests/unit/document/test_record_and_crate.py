@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,15 @@ def test_every_entity_that_is_named_is_there(made: Documents) -> None:
 
 def test_same_input_same_seal(made: Documents) -> None:
     assert seal(made.record, made.crate, entries()) == seal(made.record, made.crate, list(reversed(entries())))
+
+
+def test_a_hundred_thousand_files_are_sealed_without_all_the_pieces_at_once(made: Documents) -> None:
+    files = [FileEntry(path=f"data/x.zarr/{n}", size=512, sha256="a" * 64, role="data") for n in range(20_000)]
+    tracemalloc.start()
+    sealed = seal(made.record, made.crate, files)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3.5 * sum(map(len, sealed.values()))
 
 
 def test_methods_say_what_was_done(made: Documents) -> None:
