@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver, EventEmitter
+    from watchdog.observers.inotify import InotifyWatchGroup
+    from watchdog.observers.inotify_c import WatchDescriptor
 
 MAX_PENDING = 65_536
 """Paths that wait for the next poll; beyond it a walk finds the rest more cheaply."""
 _STOP_S = 1.8
 _LOG = "watchdog.observers"
+_FORGET = "_remove_watch_internally"
 
 
 class _Overflow(logging.Handler):
@@ -43,13 +46,23 @@ def _threads(emitter: EventEmitter) -> list[threading.Thread]:
 def _tame() -> None:
     """watchdog 7.1 warns of every folder that it hears of twice, with the text of all its watches.
 
-    Where warnings are errors this ends its reader; with 5,000 new folders it costs minutes.
+    Where warnings are errors this ends its reader; with 5,000 new folders it costs minutes. Folders that were moved
+    to the names of others make it raise KeyError, in its reader and when it is stopped.
     """
     if sys.platform == "linux":
         from watchdog.observers.inotify import InotifyWatchGroup
 
         warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         InotifyWatchGroup.__repr__ = object.__repr__  # type: ignore[method-assign]
+        setattr(InotifyWatchGroup, _FORGET, _forget)
+
+
+def _forget(group: InotifyWatchGroup, descriptor: WatchDescriptor) -> None:
+    """What watchdog does here, also where another watch took over the name."""
+    paths, watches = vars(group)["_active_callbacks_by_watch"], vars(group)["_active_callbacks_by_path"]
+    path = paths.pop(descriptor, None)
+    if watches.get(path) == descriptor:
+        del watches[path]
 
 
 class EventWatch:
@@ -138,10 +151,15 @@ class EventWatch:
 
     def on_event(self, event: FileSystemEvent) -> None:
         """Keep the path, once; this is all that happens on watchdog's thread."""
-        path = event.dest_path or event.src_path
-        text = path if isinstance(path, str) else bytes(path).decode(errors="surrogateescape")
+        # The new name first: who follows a file to it has no file that is gone. Of a folder that was moved watchdog
+        # makes up an event for each file; its old name says enough.
+        made_up = bool(event.dest_path) and event.is_synthetic
         with self._lock:
-            if len(self._pending) < self._max:
-                self._pending[text] = None
-            else:
-                self._lost = f"more than {self._max} files changed at once"
+            for path in (event.dest_path, "" if made_up else event.src_path):
+                if not path:
+                    continue
+                text = path if isinstance(path, str) else bytes(path).decode(errors="surrogateescape")
+                if len(self._pending) < self._max:
+                    self._pending[text] = None
+                else:
+                    self._lost = f"more than {self._max} files changed at once"

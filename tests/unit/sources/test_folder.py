@@ -164,6 +164,36 @@ def test_a_renamed_folder_tells_its_files_with_the_same_identity(tmp_path, watch
     assert len({event.file_id for event in heard.events}) == 1
 
 
+@pytest.mark.parametrize(("old", "new"), [("a.tif", "A.TIF"), ("a.tif", "sub/b.tif"), ("sub", "bus")])
+def test_the_old_name_of_what_was_moved_is_told_to_be_gone_without_a_walk(tmp_path, watch, old, new):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.tif").write_bytes(b"1")
+    (tmp_path / "sub/c.tif").write_bytes(b"2")
+    heard = watch(tmp_path)
+    heard.until(lambda: heard.folder.idle and len(heard.paths) == 2)
+    heard.gone.clear()
+    (tmp_path / old).rename(tmp_path / new)
+    heard.until(lambda: str(tmp_path / old) in [event.path for event in heard.gone])
+    heard.settle()
+    assert [event.path for event in heard.gone] == [str(tmp_path / old)], "each file of a folder was told, too"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the maps of watchdog for inotify")
+def test_folders_that_took_the_names_of_others_do_not_keep_it_from_stopping(tmp_path):
+    """watchdog's two maps disagree then, and it raised KeyError."""
+    (tmp_path / "a/deep").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    folder = source(tmp_path)
+    folder.start()
+    heard = Heard(folder).until(lambda: folder.idle and folder._watch is not None)
+    group = next(iter(folder._watch._observer.emitters))._inotify
+    group._active_callbacks_by_path.pop(os.fsencode(tmp_path / "a/deep"))
+    before = threading.active_count()
+    folder.stop()
+    assert threading.active_count() < before
+    assert not heard.lost
+
+
 def test_a_folder_moved_in_from_elsewhere_is_found(tmp_path, watch):
     (tmp_path / "watched").mkdir()
     (tmp_path / "elsewhere/sub").mkdir(parents=True)
