@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 
@@ -32,7 +33,7 @@ async def commit(dataset: str, request: Request, parts: Shared, who: Writer) -> 
     """Make a dataset visible; 409 when files are missing or differ."""
     check_dataset(dataset)
     check_write(request, parts, who, dataset)
-    manifest = await _body(request, parts.settings.max_manifest_bytes)
+    manifest = await _body(request, parts.settings.max_manifest_bytes, parts.settings.stall_s)
     answer = await run_in_threadpool(_commit, parts, dataset, manifest)
     audit(request, parts, "commit", "done" if answer.verified else "refused", who, dataset=dataset)
     parts.hub.wake()
@@ -67,12 +68,19 @@ def _commit(parts: Parts, dataset: str, manifest: bytes) -> CommitAnswer:
     return answer
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def _body(request: Request, limit: int, stall_s: float) -> bytes:
     pieces, total = [], 0
-    async for piece in request.stream():
-        total += len(piece)
-        if total > limit:
-            await drain(request)
-            raise Refusal(f"the manifest is longer than {limit} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        pieces.append(piece)
+    clock = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(stall_s) as patience:
+            async for piece in request.stream():
+                patience.reschedule(clock() + stall_s)
+                total += len(piece)
+                if total > limit:
+                    await drain(request)
+                    told = f"the manifest is longer than {limit} bytes"
+                    raise Refusal(told, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+                pieces.append(piece)
+    except TimeoutError:
+        raise Refusal(f"nothing arrived for {stall_s:g} s: send it again", HTTPStatus.REQUEST_TIMEOUT) from None
     return b"".join(pieces)

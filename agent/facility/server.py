@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -10,9 +11,41 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _GRACE_S = 3
 _TICK_S = 0.2
+_KEEP_ALIVE_S = 75
+
+
+class Connection(H11Protocol):
+    """A connection that is closed when the headers of a request do not come: uvicorn would hold it for ever."""
+
+    headers_s = _KEEP_ALIVE_S + 5.0
+    """From the beginning, or from the last answer, to the end of the headers."""
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._late:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._late:
+            self._late.cancel()
+        self._late = self.loop.call_later(self.headers_s, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
 
 class FacilityServer(uvicorn.Server):
@@ -22,14 +55,14 @@ class FacilityServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             # The other parser, httptools, takes headers of any length; this one refuses them.
-            http="h11",
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,
             # Whose word counts about where a request comes from is a setting of ours.
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
-            timeout_keep_alive=75,
+            timeout_keep_alive=_KEEP_ALIVE_S,
         )
         super().__init__(config)
         self._hub = app.state.parts.hub

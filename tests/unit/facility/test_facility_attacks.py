@@ -16,6 +16,7 @@ import pytest
 from agent.facility.limits import Limit
 from agent.facility.refusal import Refusal
 from agent.facility.serve import list_tokens, revoke_tokens
+from agent.facility.server import Connection
 
 from .rig import DATASET, Agent, Running, checksum, described, files, running
 from .test_facility_datasets import acquisitions, hashes
@@ -348,3 +349,22 @@ def test_a_person_who_mistypes_an_address_gets_a_page(facility: Running, address
     assert "<b>" not in page.text
     answer = httpx.get(facility.url + address, trust_env=False)
     assert (answer.status_code, list(answer.json())) == (page.status_code, ["detail"])
+
+
+def test_connections_on_which_nothing_more_comes_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers that never end, before the first request and after it, and a manifest that never ends."""
+    monkeypatch.setattr(Connection, "headers_s", 0.5)
+    with running(tmp_path / "data", stall_s=0.5) as facility:
+        address = ("127.0.0.1", int(facility.url.rpartition(":")[2]))
+        whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        put = f"PUT /datasets/{DATASET}/manifest-sha256.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+        token = facility.agent().http.headers["Authorization"]
+        body = f"{put}Authorization: {token}\r\n\r\nabc".encode()
+        for sent, says in [(b"", b""), (b"GET / HT", b""), (whole + b"GET /health", b" 200 "), (body, b" 408 ")]:
+            with socket.create_connection(address, timeout=10) as connection:
+                connection.sendall(sent)
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+            assert says in answer, sent
+        # Who takes long to send a whole file is not meant.
+        upload = facility.agent().create("data/slow", 20).headers["Location"]
+        assert facility.agent().patch(upload, 0, b"x" * 20).status_code == 204
