@@ -26,9 +26,10 @@ def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [("microscope", f"{said['site']}/{said['instrument']}"), ("acquiring", _current(said["current"]))]
     facts.append(("queue", f"{beat.get('queue', 0)} acquisitions, {_size(said['bytes_left'])} to send"))
     facts.append(("acquisitions", ", ".join(f"{n} {state}" for state, n in said["acquisitions"].items()) or "none yet"))
-    if "broker" in beat:
+    # What it said while it ran: nobody is connected to a broker any more.
+    if said["running"] and "broker" in beat:
         facts.append(("broker", beat["broker"] or "connected"))
-    if beat.get("problems"):
+    if said["running"] and beat.get("problems"):
         facts.append(("problems", "; ".join(beat["problems"])))
     if said["disk_free"] is not None:
         facts.append(("disk", _disk(said["disk_free"], said["disk_reserve"])))

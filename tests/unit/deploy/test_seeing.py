@@ -62,6 +62,14 @@ def test_the_status_as_text() -> None:
     assert "\nscope" not in text
 
 
+def test_a_daemon_that_does_not_run_is_connected_to_nothing() -> None:
+    text = "\n".join(lines(SAID | {"running": False}))
+    assert "scope-agent is not running" in text
+    assert "last sign of life: 2026-01-02 03:04:05 UTC" in text
+    assert "connected" not in text
+    assert "problems" not in text
+
+
 def test_the_view_follows_the_daemon() -> None:
     frames = iter(range(12, 20))
     shown = io.StringIO()
