@@ -46,6 +46,7 @@ def described(path: Path, profile: Path | None, config: Path | None = None) -> t
 
     With a config: of its instrument, with its profile and what its calibrations said at the time.
     """
+    path = path.absolute()  # `.` has no name
     form = identify(path)
     dataset = form.dataset(path)
     if not dataset.files:

@@ -105,6 +105,7 @@ def _draft(source: Path | None, python: str, *, core: bool) -> Draft:
     from agent.formats import identify
     from agent.snapshot.draft_file import of_file
 
+    source = source.absolute()  # `.` has no name
     form = identify(source)
     said = form.metadata(form.dataset(source))
     if said.ome is None:

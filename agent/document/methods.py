@@ -9,6 +9,7 @@ from datetime import datetime
 from agent.acquisition import Acquisition
 from agent.contract.record import Channel, Component
 from agent.document.english import Values, article, capital, count, duration, figure, listed, named, number, text
+from agent.document.pace import depths_um, even, intervals_s
 from agent.document.quality_words import quality
 from agent.document.words import channel_named
 from agent.snapshot import Image, Snapshot
@@ -23,6 +24,9 @@ _MODES = {
     "StructuredIllumination": "structured illumination",
     "SPIM": "light sheet",
 }
+_KEPT = 0.05
+"""Share by which the mean interval may differ from what was wanted without a word."""
+_EVEN = 0.2
 _WRITERS = frozenset(["TIFF Software", "OME Creator"])
 _DETECTORS = {"PMT": "photomultiplier", "APD": "avalanche photodiode", "Photodiode": "photodiode"}
 
@@ -163,6 +167,8 @@ def _extent(snapshot: Snapshot, unknown: list[str]) -> str:
     depth = f"{bits[1]}-bit" if bits else first.pixel_type
     size = f"{x} × {y} pixels ({depth})"
     taken = f"{count(frames, 'frame')} of {size}" if frames else f"images of {size}"
+    # A sentence does not begin with a figure.
+    taken = f"a total of {taken}" if taken[0].isdigit() else taken
     sentence = f"{capital(taken)} {'was' if frames == 1 else 'were'} recorded"
     return f"{sentence}{f', comprising {shape}' if shape else ''}{_pixel(snapshot, unknown)}."
 
@@ -170,14 +176,29 @@ def _extent(snapshot: Snapshot, unknown: list[str]) -> str:
 def _times(image: Image, points: int) -> str:
     if points <= 1:
         return ""
-    every = f" at intervals of {duration(image.t_step_s)}" if image.t_step_s else ""
-    return f"{count(points, 'time point')}{every}"
+    return f"{count(points, 'time point')}{_intervals(intervals_s(image), image.t_step_s)}"
+
+
+def _intervals(taken: list[float], nominal: float | None) -> str:
+    """As they were; beside what was wanted, where the microscope could not keep up."""
+    mean = sum(taken) / len(taken) if taken else 0.0
+    if nominal and (not taken or abs(mean - nominal) <= _KEPT * nominal):
+        return f" at intervals of {duration(nominal)}"
+    if not taken:
+        return ""
+    wanted = f" (nominally {duration(nominal)})" if nominal else ""
+    if even(taken, _EVEN):
+        return f" at intervals of {duration(mean)}{wanted}"
+    return f" at intervals between {duration(min(taken))} and {duration(max(taken))}{wanted}"
 
 
 def _stack(image: Image, planes: int) -> str:
     if planes <= 1:
         return ""
     step = f" {figure(image.z_step_um)} µm apart" if image.z_step_um else ""
+    taken = depths_um(image)
+    if taken and not even(taken, _EVEN):
+        step = f" between {figure(min(taken))} and {figure(max(taken))} µm apart"
     return f"{count(planes, 'focal plane')}{step}"
 
 
@@ -187,7 +208,14 @@ def _pixel(snapshot: Snapshot, unknown: list[str]) -> str:
         unknown.append("the pixel size")
         return ""
     sure = "" if snapshot.pixel_size["PhysicalSizeX"].source != "derived" else " (from nominal magnifications)"
-    return f"; the pixel size in the sample was {size} µm{sure}"
+    return f"; the pixel size in the sample was {size} µm{_through(snapshot)}{sure}"
+
+
+def _through(snapshot: Snapshot) -> str:
+    """Which objective the pixel size is of, where the channels were taken with several."""
+    fitted = [component for component in _used(snapshot) if component.kind == "Objective"]
+    own = next((one for one in fitted if one.id == snapshot.images[0].objective), None)
+    return f" with the {own.label or named(own.attributes)}" if own is not None and len(fitted) > 1 else ""
 
 
 def _channel(channel: Channel, used: Sequence[Component]) -> str:

@@ -182,7 +182,8 @@ def _planes(table: _Table, rows: NDArray[np.int64], frames: Frames, started_ns: 
         ints(table.z),
         ints(table.c),
         ints(table.t),
-        array("d", delta[rows].tobytes()),
+        # Microseconds are what clocks and callbacks are good for.
+        array("d", np.round(delta[rows], 6).tobytes()),
         floats(frames.exposure_ms, 1e-3),
         floats(frames.x_um),
         floats(frames.y_um),

@@ -70,11 +70,23 @@ def _live(wish: Live, device: str, state: State, unit: str | None) -> Captured |
 
 
 def same(one: Scalar, other: Scalar) -> bool:
-    """Do two values say the same? Numbers to one part in ten thousand, text without case and outer blanks."""
+    """Do two values say the same? Numbers to one part in ten thousand, text without case and outer blanks.
+
+    A number that a writer rounded says the same, too: 12.35 and 12.3456; an NA of 0.6 and 0.55 are two.
+    """
     left, right = _comparable(one), _comparable(other)
     if isinstance(left, float) and isinstance(right, float):
-        return math.isclose(left, right, rel_tol=1e-4, abs_tol=1e-9)
+        return math.isclose(left, right, rel_tol=1e-4, abs_tol=1e-9) or _rounded(left, right) or _rounded(right, left)
     return left == right
+
+
+def _rounded(short: float, long: float) -> bool:
+    """Is the first what the second is with fewer decimals, and nearly it?"""
+    if not math.isclose(short, long, rel_tol=5e-3):
+        return False
+    text = f"{short:.12f}".rstrip("0")
+    step = 10.0 ** -len(text.partition(".")[2])
+    return abs(short - long) <= 0.5 * step * (1 + 1e-9)
 
 
 def _comparable(value: Scalar) -> object:

@@ -44,6 +44,12 @@ def test_of_an_image_made_on_the_fly(tiff_run: Recorded) -> None:
     assert "two channels" in text
 
 
+def test_of_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, said = methods(".")
+    assert (code, "holds no files" in said) == (2, True)
+
+
 def test_of_an_acquisition_by_its_id(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(CONFIG)

@@ -4,17 +4,20 @@ import builtins
 import dataclasses
 import io
 import json
+import math
 import os
+from array import array
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from agent.contract.record import Captured, Channel
+from agent.contract.record import Captured, Channel, Counts
 from agent.document import Context, Documents, build, rembi
 from agent.document.english import article, duration, figure, listed
+from agent.document.methods import methods
 from agent.document.settings import DocumentSettings
-from agent.snapshot import Profile, take
+from agent.snapshot import Image, Planes, Profile, take
 from tests.unit.snapshot.demo_runs import Recorded
 
 STANDARDS = Path(os.environ.get("SCOPE_AGENT_STANDARDS", Path(__file__).parents[4] / "shared" / "standards"))
@@ -174,3 +177,55 @@ def test_a_file_without_a_date_is_not_given_one(tiff_run: Recorded) -> None:
     assert "Images were acquired on 4 March 2021 with" in dated.methods
     assert "The files were written by " in dated.methods
     assert "controlled by" not in dated.methods
+
+
+def told(run: Recorded, size: tuple[int, int, int], frames: int = 4, columns: Planes | None = None, **steps) -> str:
+    """The methods of one image of 64 x 64 pixels with (Z, C, T) planes."""
+    image = Image("one", (64, 64, *size), "uint16", planes=columns or Planes.none(), **steps)
+    snapshot = take(run.acquisition, run.profile, run.capture, run.metadata)
+    snapshot = dataclasses.replace(snapshot, images=(image,), actual=Counts(frames=frames))
+    return methods(run.acquisition, snapshot)
+
+
+def planes(axis: str, values: list[float]) -> Planes:
+    """One plane a value: the time of time points, or the height of focal planes."""
+    count, zeros = len(values), array("q", [0] * len(values))
+    numbers, unknown = array("q", range(count)), array("d", [math.nan] * count)
+    if axis == "t":
+        return Planes(zeros, zeros, numbers, array("d", values), unknown, unknown, unknown, unknown)
+    return Planes(numbers, zeros, zeros, unknown, unknown, unknown, unknown, array("d", values))
+
+
+@pytest.mark.parametrize(
+    ("nominal", "times", "said"),
+    [
+        (0.2, [0, 0.2, 0.41, 0.6], "four time points at intervals of 200 ms;"),
+        (0.2, [0, 0.29, 0.58, 0.87], "four time points at intervals of 290 ms (nominally 200 ms);"),
+        (None, [0, 60, 120, 180], "four time points at intervals of 1 min;"),
+        (None, [0, 1, 3, 12], "four time points at intervals between 1 s and 9 s;"),
+        (5.0, [0, math.nan, 2, 3], "four time points at intervals of 5 s;"),
+        (None, [0, math.nan, 2, 3], "four time points;"),
+        (None, [3, 2, 1, 4], "four time points;"),
+    ],
+)
+def test_intervals_are_those_of_the_frames(
+    tiff_run: Recorded, nominal: float | None, times: list[float], said: str
+) -> None:
+    assert f"comprising {said} " in told(tiff_run, (1, 1, 4), columns=planes("t", times), t_step_s=nominal)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ([0, 1, 2.02, 3], "four focal planes 1 µm apart;"),
+        ([0, 1, 3, 6], "four focal planes between 1 and 3 µm apart;"),
+        ([6, 3, 1, 0], "four focal planes between 1 and 3 µm apart;"),
+    ],
+)
+def test_uneven_stacks_are_told(tiff_run: Recorded, places: list[float], said: str) -> None:
+    assert f"comprising {said} " in told(tiff_run, (4, 1, 1), columns=planes("z", places), z_step_um=1.0)
+
+
+def test_a_sentence_does_not_begin_with_a_figure(tiff_run: Recorded) -> None:
+    assert " A total of 24 frames of 64 × 64 pixels" in told(tiff_run, (1, 1, 24), 24)
+    assert " Three frames of 64 × 64 pixels" in told(tiff_run, (1, 1, 3), 3)

@@ -11,6 +11,7 @@ from agent.snapshot import Profile, Snapshot, load_profile, take
 from agent.snapshot.adapters import camera_settings
 from agent.snapshot.devices import Devices, Reading, active_shutters
 from agent.snapshot.runs import t_step, z_step
+from agent.snapshot.values import same
 from agent.sources.events import FinishReason
 from tests.unit.snapshot.demo_runs import Recorded, of_files, record
 
@@ -336,3 +337,12 @@ def test_label_and_state_follow_each_other() -> None:
     assert state[("Turret", "Label")].value == "B"
     devices.set(state, ("Turret", "Label"), Reading("A", "cached", 0))
     assert state[("Turret", "State")].value == "0"
+
+
+def test_a_rounded_number_is_no_contradiction() -> None:
+    assert same(12.35, 12.3456)
+    assert same("12.3456", 12.35)
+    assert not same(12.36, 12.3456)
+    assert not same(0.6, 0.55)
+    assert not same(40, 63)
+    assert not same(1.4, 1.45)
