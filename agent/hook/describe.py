@@ -147,9 +147,29 @@ def outputs(runner: MDARunner) -> list[str]:
         if isinstance(managers, dict):
             found += [_absolute(manager.file_path) for manager in managers.values()]
     for handler in tuple(getattr(runner, "_handlers", ())):
-        named = (getattr(handler, name, None) for name in _PATH_ATTRIBUTES)
+        named = (*(getattr(handler, name, None) for name in _PATH_ATTRIBUTES), _zarr_folder(handler), _kvstore(handler))
         found += [_absolute(path) for path in named if isinstance(path, (str, os.PathLike)) and str(path)][:1]
     return list(dict.fromkeys(found))
+
+
+def _zarr_folder(handler: object) -> object:
+    """Of an OMEZarrWriter: the folder of its group, in zarr 3 and 2."""
+    store = getattr(getattr(handler, "_group", None), "store", None)
+    named = {"LocalStore": "root", "DirectoryStore": "path", "NestedDirectoryStore": "path"}.get(type(store).__name__)
+    return getattr(store, named, None) if named else None
+
+
+def _kvstore(handler: object) -> object:
+    """Of a TensorStoreHandler: the path of a store on a disk."""
+    store = getattr(handler, "kvstore", None)
+    if isinstance(store, Mapping):
+        return store.get("path") if store.get("driver") == "file" else None
+    if isinstance(store, str) and store.startswith("file://"):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
+        return url2pathname(urlsplit(store).path)
+    return None
 
 
 def _absolute(path: os.PathLike[str] | str) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import useq
@@ -55,6 +56,29 @@ def test_events_of_a_generator_are_a_run_without_a_plan(core, told):
     assert (start.plan, start.name) == (Plan(), "mda")
     frames = read_run(end.span).frames
     assert (frames.axes, frames.index, list(frames.exposure_ms)) == (("t",), [(0,), (1,), (2,)], [2.0] * 3)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "writer", ["ImageSequenceWriter", "OMETiffWriter", "OMEZarrWriter", "TensorStoreHandler", "TensorStoreHandler URL"]
+)
+def test_where_each_handler_of_pymmcore_plus_writes_is_told(core, told, tmp_path, writer):
+    from pymmcore_plus.mda import handlers
+
+    name, _, how = writer.partition(" ")
+    if name == "OMEZarrWriter":
+        pytest.importorskip("zarr", reason="the writer needs zarr")
+    target = tmp_path / "out put" / ("a.ome.tiff" if "Tiff" in name else "a.zarr")
+    target.parent.mkdir()
+    make = getattr(handlers, name)
+    if name == "TensorStoreHandler":
+        handler = make(kvstore=f"{target.as_uri()}/") if how else make(path=target)
+    else:
+        handler = make(target)
+    core.mda.run(useq.MDASequence(time_plan={"interval": 0.01, "loops": 2}), output=handler)
+    (start,), (end,) = told()
+    assert [Path(one) for one in start.outputs] == [target]
+    assert (target.exists(), end.frames) == (True, 2)
 
 
 def test_the_same_sequence_twice_is_two_runs(core, told):
