@@ -29,6 +29,7 @@ from agent.snapshot.parts import (
     Software,
     Stage,
 )
+from agent.snapshot.plausible import faults
 
 
 class Profile(Keys):
@@ -70,7 +71,7 @@ def load_profile(path: Path | None) -> Profile:
     if path is None:
         return Profile()
     try:
-        return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        profile = Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Misconfigured(
             f"the instrument profile {path} cannot be read ({error.strerror}): check the path"
@@ -79,6 +80,10 @@ def load_profile(path: Path | None) -> Profile:
         raise Misconfigured(f"the instrument profile {path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise Misconfigured(f"instrument profile {path}: {_first(error)}") from error
+    fault = next(faults(profile), None)
+    if fault is not None:
+        raise Misconfigured(f"instrument profile {path}: {fault}")
+    return profile
 
 
 def _first(error: ValidationError) -> str:

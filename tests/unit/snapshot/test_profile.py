@@ -77,3 +77,34 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
 def test_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Profile().microscope = None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[objective.T."10x"]\nna = 0.3\nmagnification = -10', "objective.T.10x.magnification: -10 cannot be"),
+        ('[objective.T."10x"]\nna = 0', "objective.T.10x.na: 0 cannot be"),
+        ('[objective.T."60x"]\nna = 14', "objective.T.60x.na: 14 is more than any objective has"),
+        ('[objective.T."60x"]\nna = 1.45\nimmersion = "Air"', "objective.T.60x.na: 1.45 is impossible in air"),
+        ("[detector.Cam]\npixel_width_um = nan", "detector.Cam.pixel_width_um: nan is no number"),
+        ("[detector.Cam]\nread_noise_e = inf", "detector.Cam.read_noise_e: inf is no number"),
+        ('[light.L]\nsource = "Laser"\nwavelength_nm = 0', "light.L.wavelength_nm: 0 cannot be"),
+        (
+            '[filter.W."a"]\nrole = "emission"\nbands_nm = [[550, 500]]',
+            "filter.W.a.bands_nm: [550.0, 500.0] is no band",
+        ),
+        ("[channel.GFP]\nemission_nm = -525", "channel.GFP.emission_nm: -525 cannot be"),
+    ],
+)
+def test_what_no_instrument_has_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "profile.toml"
+    path.write_text(text)
+    with pytest.raises(Misconfigured) as refused:
+        load_profile(path)
+    assert said in str(refused.value)
+
+
+def test_what_may_be_negative_or_zero_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "profile.toml"
+    path.write_text("[detector.Cam]\nread_noise_e = 0\n[detector.Cam.settings]\ntemperature_c = -40\noffset = -2\n")
+    assert load_profile(path).detector["Cam"].settings.temperature_c == -40
