@@ -144,7 +144,12 @@ def _mapped(path: Path, page: Any, offset: int) -> np.ndarray[Any, Any]:
     dtype = np.dtype(f"{page.parent.byteorder}{page.dtype.char}")
     plane = np.memmap(path, dtype, "r", offset, (page.imagelength, page.imagewidth, page.samplesperpixel))
     step = _step(page.imagelength, page.imagewidth)
-    return _reduced(np.squeeze(np.array(plane[::step, ::step])))
+    return _reduced(_grey_or_colour(np.array(plane[::step, ::step])))
+
+
+def _grey_or_colour(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`(height, width)` or `(height, width, samples)`; a line scan keeps its height of one."""
+    return plane[..., 0] if plane.shape[-1] == 1 else plane
 
 
 def _step(height: int, width: int) -> int:
@@ -160,7 +165,8 @@ def _small_page(page: Any, path: Path) -> np.ndarray[Any, Any]:
     if key.samplesperpixel > _MAX_SAMPLES:
         raise Rejected(f"{key.samplesperpixel} samples a pixel cannot be shown")
     if height * width <= _MAX_PLANE:
-        return _reduced(np.squeeze(page.asarray()))
+        pixels = page.asarray()
+        return _reduced(pixels.reshape(height, width) if pixels.size == height * width else np.squeeze(pixels))
     if key.is_memmappable:
         return _mapped(path, key, page.dataoffsets[0])
     if math.prod(key.chunks) > _MAX_CHUNK:
@@ -181,7 +187,7 @@ def _small_page(page: Any, path: Path) -> np.ndarray[Any, Any]:
         canvas[y : y + fits.shape[0], x : x + fits.shape[1]] = fits
     if canvas is None:
         raise Damaged("it holds no pixels")
-    return _reduced(np.squeeze(canvas))
+    return _reduced(_grey_or_colour(canvas))
 
 
 # OME-Zarr
@@ -278,11 +284,12 @@ def _reduced(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         raise Rejected(f"a plane of shape {plane.shape} cannot be shown")
     plane = np.abs(plane) if np.iscomplexobj(plane) else plane
     factor = max(1, round(max(plane.shape[:2]) / SIDE))
-    rows, columns = max(1, plane.shape[0] // factor), max(1, plane.shape[1] // factor)
-    if factor > 1 and min(plane.shape[:2]) >= factor:
-        cut = plane[: rows * factor, : columns * factor]
-        shape = (rows, factor, columns, factor, *cut.shape[2:])
-        plane = cut.reshape(shape).mean(axis=(1, 3), dtype=np.float32)
+    if factor > 1:
+        # A line scan is shortened along its line only.
+        high, wide = (min(factor, length) for length in plane.shape[:2])
+        rows, columns = plane.shape[0] // high, plane.shape[1] // wide
+        cut = plane[: rows * high, : columns * wide]
+        plane = cut.reshape((rows, high, columns, wide, *cut.shape[2:])).mean(axis=(1, 3), dtype=np.float32)
     return plane.astype(np.float32)
 
 

@@ -159,6 +159,16 @@ def test_colour_float_and_odd_images(tmp_path: Path) -> None:
     assert shown(picture).max() == 0
 
 
+@pytest.mark.parametrize(("shape", "size"), [((1, 5000), (312, 1)), ((4000, 1), (1, 333)), ((1, 1), (1, 1))])
+def test_line_scans_and_single_pixels(tmp_path: Path, shape: tuple[int, int], size: tuple[int, int]) -> None:
+    plane = np.arange(shape[0] * shape[1], dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(data(tmp_path) / "a.tif", plane, photometric="minisblack")
+    (picture,), problem = thumbnails.draw(laid(tmp_path), DATASET, [])
+    assert problem is None
+    assert (picture.said["width"], picture.said["height"]) == size
+    assert (np.diff(shown(picture).ravel().astype(int)) >= 0).all()
+
+
 @pytest.mark.parametrize("body", [b"", b"II*\0pix", b"not a tiff", b"II*\0\x08\0\0\0\xff\xff" + b"\xff" * 500])
 def test_damaged_images_become_a_reason(tmp_path: Path, body: bytes) -> None:
     (data(tmp_path) / "a.tif").write_bytes(body)
