@@ -38,6 +38,17 @@ class DetectorRun:
     flat: tuple[Setting, ...] = ()
 
 
+DEMO_NOISE = (
+    ("Camera", "Mode", "Noise"),
+    ("Camera", "PixelType", "16bit"),
+    ("Camera", "BitDepth", "16"),
+    ("Camera", "Offset", "100"),
+)
+"""Makes Micro-Manager's demo camera one with photons and read noise; its shutter darkens nothing."""
+DEMO_DARK, DEMO_LIGHT = (("Camera", "Photon Flux", "2"),), (("Camera", "Photon Flux", "500"),)
+DEMO_DARK_MS = 0.001
+
+
 def load_core(config: Path | None) -> CMMCorePlus:
     """A core with a Micro-Manager configuration; without one DemoCamera's. Misconfigured when it does not load."""
     from pymmcore_plus import CMMCorePlus

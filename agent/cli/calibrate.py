@@ -215,15 +215,16 @@ def _acquire(kind: str, given: Given, said: dict[str, Any]) -> Path:
             set_points=points,
             to_mw=said["milliwatts"],
         )
+    demo = said["mm_config"] is None and not (said["dark"] or said["flat"] or said["setting"])
     run = guided.DetectorRun(
         given.exposures_ms or (1, 2, 5, 10, 20, 50, 100),
         frames=said["frames"],
         dark_frames=said["frames"],
-        dark_exposure_ms=said["dark_exposure"],
-        dark=_settings(said["dark"]),
-        flat=_settings(said["flat"]),
+        dark_exposure_ms=said["dark_exposure"] or (guided.DEMO_DARK_MS if demo else None),
+        dark=guided.DEMO_DARK if demo else _settings(said["dark"]),
+        flat=guided.DEMO_LIGHT if demo else _settings(said["flat"]),
     )
-    return guided.acquire_detector(core, run, out, _settings(said["setting"]))
+    return guided.acquire_detector(core, run, out, guided.DEMO_NOISE if demo else _settings(said["setting"]))
 
 
 # Output

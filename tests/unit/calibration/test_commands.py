@@ -166,6 +166,14 @@ def test_a_guided_run_takes_its_own_dark_and_flat_series(tmp_path: Path, config:
     assert "cannot be set" in error
 
 
+def test_the_demo_microscope_needs_no_settings(tmp_path: Path) -> None:
+    pytest.importorskip("mm_test_adapters")
+    options = ["--acquire", "--frames", "4", "--exposure", "5", "--exposure", "20", "--exposure", "50"]
+    (one,) = said("calibrate", "detector", *options, "--out", tmp_path / "run.ome.tiff")
+    assert one["metrics"]["gain_electrons_per_adu"]["value"] == pytest.approx(1.0, rel=0.05)
+    assert one["metrics"]["offset_adu"]["value"] == pytest.approx(100, abs=0.5)
+
+
 def test_a_power_meter_of_micro_manager_is_read(tmp_path: Path) -> None:
     pytest.importorskip("mm_test_adapters")
     from agent.calibration import guided
