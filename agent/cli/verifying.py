@@ -1,14 +1,15 @@
-"""A delivered dataset against its manifest, with our own eyes."""
+"""A delivered dataset against its manifest and its own record, with our own eyes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
-from agent.contract.layout import MANIFEST
+from agent.contract.layout import MANIFEST, RECORD
 from agent.contract.manifest import parse
-from agent.errors import Misconfigured
+from agent.errors import Damaged, Misconfigured
 
 
 def verify_folder(dataset: Path) -> dict[str, Any]:
@@ -22,16 +23,31 @@ def verify_folder(dataset: Path) -> dict[str, Any]:
             raise Misconfigured(f"{dataset} holds datasets: name one of them, such as verify {within.parent}")
         raise Misconfigured(f"{manifest} does not exist: the dataset is not whole, or this is no dataset")
     listed = parse(manifest.read_bytes())
+    if RECORD not in listed:
+        raise Damaged(f"{manifest} does not list {RECORD}: it was edited, deliver the dataset again")
     present = {path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file()} - {MANIFEST}
-    different = [name for name in sorted(present & set(listed)) if _sha256(dataset / name) != listed[name]]
+    different = {name for name in present & set(listed) if _sha256(dataset / name) != listed[name]}
     missing = sorted(set(listed) - present)
+    if RECORD in present - different:
+        # A manifest is a text that anybody may edit; the record says the same once more.
+        recorded = _recorded(dataset / RECORD)
+        different |= {name for name, digest in recorded.items() if name not in missing and listed.get(name) != digest}
     return {
         "verified": not missing and not different,
         "files": len(listed),
         "missing": missing,
-        "different": different,
+        "different": sorted(different),
         "unlisted": sorted(present - set(listed)),
     }
+
+
+def _recorded(record: Path) -> dict[str, str]:
+    """SHA-256 (hex) by path, as the record of a dataset says; nothing where it is another's format."""
+    try:
+        files = json.loads(record.read_bytes())["files"]
+        return {file["path"]: file["sha256"] for file in files}
+    except (ValueError, LookupError, TypeError):
+        return {}
 
 
 def _sha256(path: Path) -> str:

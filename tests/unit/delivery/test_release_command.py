@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from agent.acquisition import Acquisition, FoundBy, SourceFile, State, move
 from agent.cli import daemon, releasing  # noqa: F401 - registers the commands
 from agent.cli.app import app
+from agent.cli.verifying import verify_folder
+from agent.contract.layout import MANIFEST, RECORD
+from agent.contract.manifest import render
 from agent.contract.record import AgentInfo, Counts, Record
 from agent.delivery.folder import FolderTarget
 from agent.delivery.settings import FolderSettings
 from agent.delivery.worker import Worker
+from agent.errors import Damaged
 from agent.outbox import NewFile, Outbox
 from agent.sources.identity import identity
 from agent.steps.dispatch import GUARANTEES
@@ -71,3 +77,26 @@ def test_the_target_is_asked_and_nothing_is_touched(tmp_path: Path) -> None:
     said = {line.split(":")[0]: line for line in runner.invoke(app, ["check", *here]).stdout.splitlines()}
     assert "mount its share" in said["fail  folder"]
     assert not list(share.iterdir())
+
+
+def test_an_edited_manifest_is_told(tmp_path: Path) -> None:
+    body = {"data/a.tif": b"a", "data/b.tif": b"b"}
+    digest = {path: hashlib.sha256(content).hexdigest() for path, content in body.items()}
+    files = [{"path": path, "sha256": value} for path, value in digest.items()]
+    body[RECORD] = json.dumps({"files": files}).encode()
+    (tmp_path / "data").mkdir()
+    for path, content in body.items():
+        (tmp_path / path).write_bytes(content)
+    whole = render(digest | {RECORD: hashlib.sha256(body[RECORD]).hexdigest()})
+    manifest = tmp_path / MANIFEST
+    manifest.write_bytes(whole)
+    assert verify_folder(tmp_path)["verified"]
+    manifest.write_bytes(b"\n".join(line for line in whole.split(b"\n") if b"b.tif" not in line))
+    assert verify_folder(tmp_path)["different"] == ["data/b.tif"]
+    (tmp_path / "data" / "b.tif").write_bytes(b"forged")
+    forged = hashlib.sha256(b"forged").hexdigest()
+    manifest.write_bytes(whole.replace(digest["data/b.tif"].encode(), forged.encode()))
+    assert verify_folder(tmp_path)["different"] == ["data/b.tif"]
+    manifest.write_bytes(b"")
+    with pytest.raises(Damaged, match="does not list acquisition"):
+        verify_folder(tmp_path)
