@@ -93,7 +93,7 @@ class ContextLog:
         """
         line: dict[str, Any] = {"at": at_ns, "session": _roles(said), "confidence": confidence}
         if marks:
-            line["marks"] = {key: value[:_LONGEST_TEXT] for key, value in marks.items()}
+            line["marks"] = {key: _legible(value) for key, value in marks.items()}
             before = self._in_force(at_ns)
             if not line["session"] and before is not None:
                 line |= {"session": before["session"], "confidence": before["confidence"]}
@@ -233,7 +233,7 @@ def _value(key: str, value: str | float | None) -> str | float | None:
         return _in_range(key, float(value))
     if key not in ROLES:
         raise ValueError(f"{key!r} is none of {', '.join((*ROLES, *SENSORS))}")
-    return str(value).strip()[:_LONGEST_TEXT] or None
+    return _legible(str(value)) or None
 
 
 def _in_range(name: str, value: float) -> float:
@@ -244,7 +244,12 @@ def _in_range(name: str, value: float) -> float:
 
 
 def _roles(said: Mapping[str, str]) -> dict[str, str]:
-    return {role: said[role][:_LONGEST_TEXT] for role in ROLES if said.get(role, "").strip()}
+    return {role: text for role in ROLES if (text := _legible(said.get(role, "")))}
+
+
+def _legible(text: str) -> str:
+    """What every document takes: no control characters, no halves of characters, and not too long."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST_TEXT]
 
 
 def _reading(line: dict[str, Any]) -> Captured:
@@ -254,7 +259,7 @@ def _reading(line: dict[str, Any]) -> Captured:
 
 def _people(line: dict[str, Any]) -> dict[str, Captured]:
     at = iso(line["at"])
-    return {role: Captured(value=v, source="session", taken_at=at) for role, v in line["session"].items()}
+    return {role: Captured(value=v, source="session", taken_at=at) for role, v in _roles(line["session"]).items()}
 
 
 def _corrected(key: str, value: str | float | None, noted_ns: int) -> Captured | None:

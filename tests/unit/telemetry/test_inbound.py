@@ -106,6 +106,16 @@ def test_a_line_that_a_crash_left_open_spoils_no_other(context: ContextLog, tmp_
     assert context.environment(NOON + S)["Humidity"].captured.value == 41
 
 
+def test_names_that_no_document_takes_are_made_legible(inbound: Inbound, context: ContextLog, tmp_path: Path) -> None:
+    said = b'{"user": " a\\u0000b\\nc\\ud800 ", "project": "\\u0007", "sample": "Zo\xc3\xab \xf0\x9f\x94\xac"}'
+    inbound.take(TOPICS.session, said, NOON)
+    session = context.session(NOON + S)
+    assert (session.user.value, session.project, session.sample.value) == ("a b c", None, "Zoë 🔬")
+    (path,) = (tmp_path / "context").glob("sessions-*.jsonl")
+    path.write_bytes(b'{"at": %d, "session": {"user": "\\ud800x"}, "confidence": 0.8}\n' % NOON)
+    assert context.session(NOON + S).model_dump_json()
+
+
 @pytest.mark.parametrize("never", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z"])
 def test_a_clock_that_was_never_set_is_one_line(
     inbound: Inbound, context: ContextLog, never: str, caplog: pytest.LogCaptureFixture
