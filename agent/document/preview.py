@@ -83,11 +83,21 @@ def _values(values: Mapping[str, Captured]) -> Rows:
     return ((name, _value(value)) for name, value in values.items() if value.value is not None)
 
 
+_UNITS = {"um": "µm", "degC": "°C", "mm2": "mm²"}
+
+
+def _plain(value: object) -> str:
+    """As people write it: yes, 7400 and not True, 7400.0."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _value(captured: Captured) -> str:
     value = captured.value
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(_plain, value)) if isinstance(value, list) else _plain(value)
     conflict = f' <span class="bad">but {escape(captured.conflict)}</span>' if captured.conflict else ""
-    unit = f" {captured.unit}" if captured.unit else ""
+    unit = f" {_UNITS.get(captured.unit, captured.unit)}" if captured.unit else ""
     return f'{escape(text + unit)} <span class="quiet">({captured.source})</span>{conflict}'
 
 

@@ -150,6 +150,13 @@ def test_every_entity_that_is_named_is_there(made: Documents) -> None:
                     assert one["@id"] in known, one
 
 
+def test_the_page_writes_values_as_people_do(made: Documents) -> None:
+    page = seal(made.record, made.crate, entries())["ro-crate-preview.html"].decode()
+    for said in (">1200 µm <", ">yes <", ">no <", ">340, 380 nm <"):
+        assert said in page
+    assert "True" not in page
+
+
 def test_same_input_same_seal(made: Documents) -> None:
     assert seal(made.record, made.crate, entries()) == seal(made.record, made.crate, list(reversed(entries())))
 
