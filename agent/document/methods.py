@@ -146,6 +146,8 @@ def _control(snapshot: Snapshot, unknown: list[str]) -> str:
         unknown.append("the acquisition software")
     # What a file names is what wrote it, which need not be what ran the microscope.
     wrote = [version if name in _WRITERS else f"{name} {version}".strip() for name, version in sorted(software.items())]
+    # One program may be named twice, with its version and without.
+    wrote = [one for one in dict.fromkeys(wrote) if not any(two.startswith(f"{one} ") for two in wrote)]
     return f"The files were written by {listed(wrote)}." if wrote else ""
 
 

@@ -229,3 +229,10 @@ def test_uneven_stacks_are_told(tiff_run: Recorded, places: list[float], said: s
 def test_a_sentence_does_not_begin_with_a_figure(tiff_run: Recorded) -> None:
     assert " A total of 24 frames of 64 × 64 pixels" in told(tiff_run, (1, 1, 24), 24)
     assert " Three frames of 64 × 64 pixels" in told(tiff_run, (1, 1, 3), 3)
+
+
+def test_a_program_is_named_once(tiff_run: Recorded) -> None:
+    snapshot = take(tiff_run.acquisition, tiff_run.profile, tiff_run.capture, tiff_run.metadata)
+    wrote = {"OME Creator": "tifffile.py 2026.3.3", "TIFF Software": "tifffile.py", "ZEN": "3.1"}
+    text = methods(tiff_run.acquisition, dataclasses.replace(snapshot, software=wrote))
+    assert "The files were written by tifffile.py 2026.3.3 and ZEN 3.1." in text
