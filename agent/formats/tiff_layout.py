@@ -19,8 +19,10 @@ from agent.formats.port import Verdict, Wholeness
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 IMAGE_DESCRIPTION, SOFTWARE, DATE_TIME = 270, 305, 306
-_SUBFILE, _SUB_IFDS, _METAMORPH = 254, 330, 33629
+_SUBFILE, _WIDTH, _SUB_IFDS, _METAMORPH = 254, 256, 330, 33629
 _OFFSETS = ((273, 279), (324, 325))
+_PLACES = {273, 324, 513, _SUB_IFDS}
+"""Strips, tiles, a JPEG stream, or images of their own: an image has one of them."""
 _SIZES = {
     1: 1,
     2: 1,
@@ -135,6 +137,9 @@ def _chain(file: BinaryIO, found: Layout, first: int, max_ifds: int | None, visi
         offset = following
         if max_ifds is not None:
             continue
+        if offset not in seen and (_WIDTH not in tags or not _PLACES & tags.keys()):
+            # Of a file that got its full size ahead of its content, as copying programs make it.
+            raise TroubleError(Wholeness.GROWING, f"the header of image {found.ifds - 1} does not say where it is yet")
         _data(file, found, tags)
         reduced = tags.get(_SUBFILE)
         if reduced is None or not _first_value(file, found, reduced) & 1:

@@ -179,3 +179,13 @@ def test_axes_that_tifffile_names_are_believed(tmp_path, axes, shape, said):
 def test_a_type_that_ome_lacks_is_said(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((12, 16), np.int64))
     assert seen(tmp_path / "a.tif").metadata.notes == ("OME has no pixel type for this image",)
+
+
+def test_a_tiff_that_got_its_size_ahead_of_its_content_is_awaited(tmp_path):
+    """As copying programs make it: the header, and zeros to the end."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((12, 16), np.uint16))
+    data = path.read_bytes()
+    for there in (12, 16, 20):
+        path.write_bytes(data[:there] + bytes(len(data) - there))
+        assert inspect(path).verdict.state is not Wholeness.WHOLE, there
