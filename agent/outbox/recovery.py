@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent.clock import Clock, utc
 from agent.errors import Damaged, Misconfigured
+from agent.outbox import wal
 from agent.outbox.check import problems
 
 PARTS = ("", "-wal", "-shm", "-open")
@@ -53,12 +54,26 @@ def damage(path: Path) -> str | None:
     if beside(path, _MARK).exists() and not _has_log(path):
         return f"{path.name}{_LOG} is gone: the latest changes were in it"
     try:
+        log = wal.read(beside(path, _LOG))
         with closing(sqlite3.connect(path, timeout=10)) as connection:
+            if log is not None and _ends_early(connection, log, path):
+                return f"{path.name}{_LOG} is damaged: what came behind that is lost"
             return next(iter(problems(connection, thorough=False)), None) if _has_schema(connection) else None
+    except ValueError as error:
+        return str(error)
     except sqlite3.DatabaseError as error:
         if tells_of_damage(error):
             return str(error)
         raise Misconfigured(f"the outbox {path} cannot be opened: {error}") from error
+
+
+def _ends_early(connection: sqlite3.Connection, log: wal.Log, path: Path) -> bool:
+    busy, known, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if busy or known < 0 or known >= log.promised:
+        return False
+    # A daemon that runs may have begun the log anew meanwhile.
+    now = wal.read(beside(path, _LOG))
+    return now is not None and now.salts == log.salts
 
 
 def tells_of_damage(error: BaseException | None) -> bool:

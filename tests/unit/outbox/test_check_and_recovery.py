@@ -126,6 +126,19 @@ def test_a_killed_outbox_is_whole_and_opens_as_it_was(tmp_path: Path, died: Path
     again.close()
 
 
+def test_a_log_whose_end_a_crash_cut_off_is_no_damage(tmp_path: Path, died: Path) -> None:
+    for cut in (1, 100, 4_000, 4_200):
+        path = tmp_path / f"{cut}" / "o.sqlite"
+        path.parent.mkdir()
+        killed(path, died)
+        log = path.with_name("o.sqlite-wal")
+        os.truncate(log, log.stat().st_size - cut)
+        outbox, said = Outbox.recover(path, CLOCK)
+        assert said is None
+        assert outbox.check() == []
+        outbox.close()
+
+
 def test_a_reader_that_closes_last_after_a_kill_is_no_damage(tmp_path: Path, died: Path) -> None:
     path = tmp_path / "o.sqlite"
     killed(path, died)
@@ -143,28 +156,24 @@ def flip(path: Path, chance: random.Random) -> None:
 
 HARMS = (
     *("flipped", "truncated", "no log", "no log but a look", "emptied", "garbage", "no database"),
-    *("no version", "an older version", "another's", "a folder", "its log a folder"),
+    *(
+        "a flip in its log",
+        "its log garbage",
+        "no version",
+        "an older version",
+        "another's",
+        "a folder",
+        "its log a folder",
+    ),
 )
 
 
-@pytest.mark.parametrize("harm", HARMS)
-def test_damage_is_noticed_set_aside_and_begun_anew(tmp_path: Path, died: Path, harm: str) -> None:
-    path = tmp_path / "o.sqlite"
-    killed(path, died)
-    if "log" not in harm:
-        # The log would mend the database.
-        Outbox.open(path).close()
+def harm_database(path: Path, harm: str) -> None:
     match harm:
         case "flipped":
             flip(path, random.Random(7))
         case "truncated":
             os.truncate(path, path.stat().st_size // 2)
-        case "no log":
-            path.with_name("o.sqlite-wal").unlink()
-        case "no log but a look":
-            path.with_name("o.sqlite-wal").unlink()
-            with suppress(Retryable):
-                Outbox.view(path).close()
         case "emptied":
             os.truncate(path, 0)
         case "no version" | "an older version":
@@ -184,6 +193,33 @@ def test_damage_is_noticed_set_aside_and_begun_anew(tmp_path: Path, died: Path, 
         case "no database":
             path.with_name("o.sqlite-open").touch()
             path.unlink()
+
+
+def harm_log(log: Path, path: Path, harm: str) -> None:
+    match harm:
+        case "no log":
+            log.unlink()
+        case "a flip in its log":
+            body = bytearray(log.read_bytes())
+            body[len(body) // 2] ^= 4
+            log.write_bytes(body)
+        case "its log garbage":
+            log.write_bytes(os.urandom(50_000))
+        case "no log but a look":
+            log.unlink()
+            with suppress(Retryable):
+                Outbox.view(path).close()
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_damage_is_noticed_set_aside_and_begun_anew(tmp_path: Path, died: Path, harm: str) -> None:
+    path = tmp_path / "o.sqlite"
+    killed(path, died)
+    if "log" not in harm:
+        # The log would mend the database.
+        Outbox.open(path).close()
+    harm_database(path, harm)
+    harm_log(path.with_name("o.sqlite-wal"), path, harm)
     outbox, said = Outbox.recover(path, CLOCK)
     assert said is not None, harm
     assert "was damaged" in said
