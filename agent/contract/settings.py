@@ -77,6 +77,12 @@ def _explain(model: type[BaseModel], loc: Sequence[int | str], error: Any) -> st
         near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(names)) or 'none'}"
         return f"unknown key {key!r}: {hint}"
+    if error["type"] in ("missing", "model_type", "dataclass_type"):
+        table = _model_at(model, loc)
+        if table is not None:
+            needed = [f"{name} = ..." for name, field in table.model_fields.items() if field.is_required()]
+            what = "is missing: add the table" if error["type"] == "missing" else "is a table: write"
+            return f"{key!r} {what} [{key}]" + (f" and below it {', '.join(needed)}" if needed else "")
     if error["type"] == "missing":
         return f"{key!r} is missing: add it"
     if error["type"] == "url_parsing":
@@ -85,14 +91,20 @@ def _explain(model: type[BaseModel], loc: Sequence[int | str], error: Any) -> st
     return f"{key!r}: {text[:1].lower()}{text[1:]}"
 
 
-def _names(model: type[BaseModel] | None, loc: Sequence[int | str]) -> list[str]:
+def _names(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """Field names of the model that `loc` leads to."""
+    found = _model_at(model, loc)
+    return list(found.model_fields) if found else []
+
+
+def _model_at(model: type[BaseModel] | None, loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that `loc` leads to."""
     for part in loc:
         if model is None:
-            return []
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation)
-    return list(model.model_fields) if model else []
+            return None
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+    return model
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
 
 from agent.contract.settings import Settings, read_small
 from agent.errors import Misconfigured
 
 
+def _without_secret(url: AnyHttpUrl) -> AnyHttpUrl:
+    """Addresses are shown, logged and published."""
+    if url.username or url.password:
+        raise ValueError("an address holds no user and no password: write them into the file for credentials")
+    return url
+
+
+Address = Annotated[AnyHttpUrl, AfterValidator(_without_secret)]
+
+
 class S3Settings(Settings):
     """An S3 store."""
 
-    endpoint: AnyHttpUrl
+    endpoint: Address
     """Its address, without the bucket."""
     bucket: str
     """The bucket, which must exist."""
@@ -97,7 +107,7 @@ class DeliverySettings(Settings):
 
     target: Kind = "facility"
     """What takes them: the facility server, or one of the kinds that have a table of their own."""
-    url: AnyHttpUrl | None = None
+    url: Address | None = None
     """Address of the facility."""
     token_file: Path | None = None
     """File that holds the access token."""
@@ -129,7 +139,7 @@ class DeliverySettings(Settings):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.target == "facility" and self.url is None:
-            raise ValueError("'url' is missing: add it")
+            raise ValueError("'url' is missing: add the address of the facility, or name another target")
         if self.target != "facility" and getattr(self, self.target) is None:
             raise ValueError(f"target is {self.target!r}: add the table [delivery.{self.target}]")
         return self

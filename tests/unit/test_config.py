@@ -88,6 +88,9 @@ def written(tmp_path: Path, text: str) -> Path:
     ("change", "says"),
     [
         ("site = 'a'\n", "'instrument' is missing"),
+        ("site = 'a'\ninstrument = 'b'\nstate = 's'\n", "'delivery' is missing: add the table [delivery]"),
+        (MINIMAL + "folder = 'x'\n", "'delivery.folder' is a table: write [delivery.folder] and below it path = "),
+        (MINIMAL.replace("http://", "http://me:secret@"), "an address holds no user and no password"),
         (MINIMAL.replace("state", "stat"), "unknown key 'stat': did you mean 'state'"),
         (MINIMAL + "tokn_file = 'x'\n", "unknown key 'delivery.tokn_file': did you mean 'token_file'"),
         (MINIMAL + "[[watch]]\npath = 'x'\nincludes = ['*']\n", "did you mean 'include'"),
