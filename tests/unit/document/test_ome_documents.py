@@ -214,13 +214,13 @@ def test_hostile_names_and_values_stay_valid(schema: etree.XMLSchema, tiff_run: 
         model = "<&>\\u0000\\u0007"
         [light."White Light Shutter"]
         source = "Laser"
-        wavelength_nm = 0
+        wavelength_nm = {prop = "Label"}
         settings = {attenuation = 90}
         [objective.Objective."Nikon 10X S Fluor"]
         na = {prop = "Label"}
         [filter.Emission."Chroma-HQ535"]
         role = "emission"
-        cut_on_nm = -5
+        cut_on_nm = 1e300
         """
     )
     marks = {"user": "A\x00 \ud800 <b>", "sample": "]]>"}
