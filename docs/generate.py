@@ -46,7 +46,8 @@ def commands() -> str:
 
     load_commands()
     codes = (
-        "0 done, 1 failed, 2 a setting or argument is wrong, 65 rejected, 73 somebody else owns it, 75 try again later"
+        "0 done, 1 failed, 2 a setting or argument is wrong, 65 rejected, 70 a bug of ours, 73 somebody else owns it, "
+        "75 try again later"
     )
     lines = ["# Commands", "", f"Exit codes: {codes}.", ""]
     for name, command in walk("scope-agent", typer.main.get_command(app)):

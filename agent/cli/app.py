@@ -1,13 +1,15 @@
 """The command line: one function a command, errors in one line, exit codes from the error tree.
 
-Exit codes: 0 done; 1 failed; 2 a setting or argument is wrong; 65 rejected; 73 somebody else owns it;
-75 try again later; 130 interrupted. `inspect` has its own: 3 not yet whole, 4 unknown format, 5 damaged.
+Exit codes: 0 done; 1 failed; 2 a setting or argument is wrong; 65 rejected; 70 a bug of ours; 73 somebody else owns
+it; 75 try again later; 130 interrupted. `inspect` has its own: 3 not yet whole, 4 unknown format, 5 damaged.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,6 +17,11 @@ import typer
 
 from agent import __version__
 from agent.errors import Misconfigured, ScopeAgentError
+
+log = logging.getLogger(__name__)
+
+BUG = 70
+"""Exit code of a failure that nobody foresaw (EX_SOFTWARE of sysexits.h)."""
 
 app = typer.Typer(
     name="scope-agent",
@@ -94,7 +101,24 @@ def main() -> NoReturn:
         _fail(error, Misconfigured.exit_code)
     except OSError as error:
         _fail(error, 75)
+    except Exception as error:  # the last frame of the process: whatever it is, it is told in one line
+        if logging.getLogger().hasHandlers():
+            log.exception("a bug ended scope-agent", extra={"action": "bug"})
+        _fail(_bug(error), BUG)
     sys.exit(0)
+
+
+def _bug(error: Exception) -> Exception:
+    """What nobody foresaw, with the place it comes from, for who is to mend it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    words = " ".join(sys.argv[1:])
+    bug = ScopeAgentError(
+        f"{told}{place}: this is a bug in scope-agent, please report it; 'scope-agent --debug {words}' shows more"
+    )
+    bug.__cause__ = error
+    return bug
 
 
 def _fail(error: Exception, code: int) -> NoReturn:

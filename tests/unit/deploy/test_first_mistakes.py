@@ -277,3 +277,61 @@ def test_anything_else_that_is_not_installed_is_one_line_too(tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "is not installed" in done.stderr
+
+
+# -- what nobody foresaw --
+
+_BUGGY = """
+import sys
+from agent.cli import app as cli
+
+@cli.app.command()
+def buggy(word: str) -> None:
+    {}["one\\ntwo " + word]
+
+sys.argv = ["scope-agent", *sys.argv[1:]]
+cli.main()
+"""
+
+
+def buggy(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "SCOPE_AGENT_DEBUG"}
+    return subprocess.run(
+        [sys.executable, "-c", _BUGGY, *words], cwd=folder, env={**environment, "PYTHONPATH": str(ROOT), **more},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_bug_is_one_line_that_says_so_and_how_to_see_more(tmp_path: Path) -> None:
+    done = buggy(tmp_path, "buggy", "x")
+    assert done.returncode == 70
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "KeyError" in done.stderr
+    assert "bug in scope-agent" in done.stderr
+    assert "scope-agent --debug buggy x" in done.stderr
+
+
+def test_a_bug_is_shown_in_full_when_asked_for(tmp_path: Path) -> None:
+    done = buggy(tmp_path, "--debug", "buggy", "x")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "KeyError" in done.stderr
+
+
+def test_a_bug_that_ends_the_daemon_is_in_its_log_with_its_traceback(tmp_path: Path) -> None:
+    code = (
+        "import sys; from agent import daemon; from agent.cli.app import main\n"
+        "daemon.Daemon.run = lambda self: [][1]\n"
+        "sys.argv = ['scope-agent', 'run', '-c', 'config.toml']; main()"
+    )
+    config(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert "Traceback" not in done.stderr
+    logged = (tmp_path / "s" / "log" / "scope-agent.log").read_text(encoding="utf-8")
+    assert "IndexError" in logged
+    assert "Traceback" in logged
