@@ -87,7 +87,8 @@ def _connect(settings: MqttSettings, topics: Topics | None, version: str, where:
     try:
         said = answer.said.get(timeout=seconds)
         if said is None and topics is not None:
-            client.publish(f"{topics.root}/request/check", b"", qos=1)
+            # To say that an alert is over that never was: nobody takes it for news, and nothing stays at the broker.
+            client.publish(topics.alert("check"), b"", qos=1, retain=True)
             refusal = answer.taken.get(timeout=seconds)
             if refusal:
                 raise Misconfigured(f"{where} does not let us publish below {topics.root} ({refusal}): check its ACL")

@@ -12,6 +12,7 @@ import pytest
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from agent.contract.asyncapi import channels
 from agent.contract.topics import Topics
 from agent.errors import Misconfigured
 from agent.telemetry.probe import probe
@@ -42,6 +43,10 @@ PUBLISH_FORBIDDEN = [
     ("facility", f"{OWN}/acquisition/verified"),
     ("facility", f"{OWN}/request/other"),
     ("facility", f"{OWN}/alert/disk"),
+    ("facility", f"{OWN}/alert/check"),
+    ("booking", f"{OWN}/alert/check"),
+    ("dashboard", f"{OWN}/alert/check"),
+    ("confocal-2", f"{OWN}/alert/check"),
     ("facility", f"{OWN}/session"),
     ("booking", f"{OWN}/status"),
     ("booking", f"{OWN}/request/replay"),
@@ -218,3 +223,20 @@ def test_check_says_when_an_agent_may_not_publish(secure: Secure) -> None:
     probe(secure.settings("widefield-1"), Topics("imaging-facility", "widefield-1"))
     with pytest.raises(Misconfigured, match=r"does not let us publish below .*confocal-2.*check its ACL"):
         probe(secure.settings("widefield-1"), Topics("imaging-facility", "confocal-2"))
+
+
+def test_check_asks_on_a_topic_that_is_documented_and_leaves_nothing_behind(
+    secure: Secure, version: MQTTProtocolVersion
+) -> None:
+    witness = Connected(secure, "witness", version)
+    witness.subscribe("#")
+    probe(secure.settings("widefield-1"), Topics("imaging-facility", "widefield-1"))
+    (topic, payload), *more = witness.received()
+    witness.close()
+    assert (payload, more) == (b"", [])
+    alerts = next(channel for channel in channels() if channel.name == "alert")
+    assert topic == f"{OWN}/{alerts.address.format(code='check')}"
+    late = Connected(secure, "witness", version)
+    late.subscribe("#")
+    assert late.received(0.3) == []
+    late.close()
