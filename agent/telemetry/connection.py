@@ -96,7 +96,27 @@ def explain(error: BaseException) -> str:
         return f"the broker's certificate is refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error}): is this the broker's TLS port, and does it want a certificate?"
+    if isinstance(error, TimeoutError) and "handshake" in str(error):
+        return "nobody answers the TLS handshake within the time: is this the broker's TLS port?"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+_SILENCE = {"Unspecified error", "Connection lost", "Normal disconnection", "Keep alive timeout"}
+"""What the client says where the connection is closed, or given up, without a word of the other end."""
+
+
+def is_silence(reason: str) -> bool:
+    """The other end did not say why."""
+    return reason in _SILENCE
+
+
+def wanted(settings: MqttSettings) -> str:
+    """What a port most often waits for that closes the connection, or says nothing, when it does not get it."""
+    if settings.ca_file is None:
+        return "does this port want TLS (mqtt.ca_file), or is it another server's?"
+    if settings.certificate_file is None:
+        return "does this port want a certificate of ours (mqtt.certificate_file), or is it another server's?"
+    return "is this the port of an MQTT broker?"
 
 
 def _tls(settings: MqttSettings) -> ssl.SSLContext:

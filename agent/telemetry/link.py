@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from agent.clock import Clock, iso
 from agent.contract.event import UNCOUNTED, Envelope, StatusData, event_id
 from agent.contract.topics import Topics
-from agent.telemetry.connection import Will, build
+from agent.telemetry.connection import Will, build, is_silence, wanted
 from agent.telemetry.envelope import Message, encoded, source
 from agent.telemetry.settings import MqttSettings
 
@@ -133,9 +133,9 @@ class Link:
         """Say why, once. Where the version of MQTT is not known yet, the other one is tried soon."""
         # After a refusal the connection is closed, which says no more.
         news = told.kind != "disconnected" or self.connected or self.problem in (None, _NOT_YET)
-        self.connected = False
-        hint = ": check mqtt.user and the password" if "uthori" in told.text or "password" in told.text else ""
-        problem = f"broker {self._settings.host}:{self._settings.port}: {told.text}{hint}" if news else self.problem
+        was_connected, self.connected = self.connected, False
+        where = f"broker {self._settings.host}:{self._settings.port}"
+        problem = f"{where}{self._said(told, was_connected)}" if news else self.problem
         if problem != self.problem and (self._settled or told.kind != "unsupported"):
             log.warning("%s; events are kept", problem, extra={"action": f"mqtt.{told.kind}"})
         self.problem = problem
@@ -143,6 +143,14 @@ class Link:
             # An older broker says that it does not know version 5, or just closes the connection.
             pause = 0.0 if self._tries == 0 else min(2.0 ** (self._tries - 1), _LONGEST_PAUSE_S)
             self._due = self._clock.monotonic() + pause
+
+    def _said(self, told: Told, was_connected: bool) -> str:
+        if is_silence(told.text):
+            if was_connected:
+                return f": the connection was lost ({told.text})"
+            return f" gives no answer ({told.text}): {wanted(self._settings)}"
+        hint = ": check mqtt.user and the password" if "uthori" in told.text or "password" in told.text else ""
+        return f": {told.text}{hint}"
 
     def retry(self) -> bool:
         """Try the other version when it is time. True when a new connection was begun."""

@@ -7,12 +7,10 @@ import ssl
 
 from agent.contract.topics import Topics
 from agent.errors import Misconfigured, Unreachable
-from agent.telemetry.connection import build, explain
+from agent.telemetry.connection import build, explain, is_silence, wanted
 from agent.telemetry.settings import MqttSettings
 
 _NOTHING = "nothing within the time"
-_SILENT = (_NOTHING, "Unspecified error", "Connection lost", "Normal disconnection")
-"""Of the other end, or what the client says when the connection is closed without a word."""
 
 
 class _Answer:
@@ -58,18 +56,9 @@ def probe(settings: MqttSettings, topics: Topics | None = None, seconds: float =
     reason = next((r for r in reasons if "uthori" in r or "password" in r), reasons[-1])
     if "uthori" in reason or "password" in reason:
         raise Misconfigured(f"{where} refuses us ({reason}): check mqtt.user and the password")
-    if reason in _SILENT:
-        raise Unreachable(f"{where} gives no answer ({reason}): {_wanted(settings)}")
+    if reason == _NOTHING or is_silence(reason):
+        raise Unreachable(f"{where} gives no answer ({reason}): {wanted(settings)}")
     raise Unreachable(f"{where} refuses us: {reason}")
-
-
-def _wanted(settings: MqttSettings) -> str:
-    """What a port most often waits for that closes the connection, or says nothing, when it does not get it."""
-    if settings.ca_file is None:
-        return "does this port want TLS (mqtt.ca_file)?"
-    if settings.certificate_file is None:
-        return "does this port want a certificate of ours (mqtt.certificate_file), or is it another server's?"
-    return "is this the port of an MQTT broker?"
 
 
 def _connect(settings: MqttSettings, topics: Topics | None, version: str, where: str, seconds: float) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gc
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,19 @@ def test_tls_asked_of_a_plain_port_and_nobody_there(
     secure: Secure, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong(secure, secure.settings("widefield-1", port=free_port()), outbox, "Connection refused", caplog)
+
+
+def test_a_tls_port_spoken_to_without_tls(secure: Secure, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    settings = secure.settings("widefield-1", ca_file=None)
+    wrong(secure, settings, outbox, "does this port want TLS (mqtt.ca_file)", caplog)
+
+
+@pytest.mark.slow
+def test_a_port_of_another_server(outbox: Outbox, secure: Secure, caplog: pytest.LogCaptureFixture) -> None:
+    """One that speaks HTTP waits for the end of a line that never comes."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = MqttSettings(host="127.0.0.1", port=other.getsockname()[1], keepalive_s=5)
+        wrong(secure, settings, outbox, "or is it another server's?", caplog)
 
 
 def test_files_that_cannot_be_used(secure: Secure) -> None:
