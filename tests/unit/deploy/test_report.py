@@ -43,7 +43,8 @@ state = "state"
 [hook]
 spool = "spool"
 [delivery]
-url = "http://robot:{IN_URL}@127.0.0.1:9"
+# url = "http://robot:{IN_URL}@127.0.0.1:9"
+url = "http://127.0.0.1:9"
 token_file = "token"
 [delivery.s3]
 endpoint = "http://127.0.0.1:9"
@@ -85,6 +86,15 @@ def test_no_planted_secret_comes_out(planted: Path, tmp_path: Path) -> None:
             assert secret not in text, f"{secret} in {name}"
     assert GONE in found["config.toml"]
     assert GONE in found["log/scope-agent.log"]
+
+
+def test_a_configuration_that_is_refused_for_its_password_does_not_show_it(planted: Path, tmp_path: Path) -> None:
+    text = planted.read_text().replace("# url = ", "url = ", 1)
+    planted.write_text(text.replace('url = "http://127.0.0.1:9"\n', "", 1))
+    found = contents(write_report(planted, tmp_path / "out.zip", SystemClock(), {}))
+    assert "config_error" in json.loads(found["report.json"])
+    for name, text in found.items():
+        assert IN_URL not in text, name
 
 
 def test_what_helps_is_still_there(planted: Path, tmp_path: Path) -> None:
