@@ -23,9 +23,14 @@ def lines(said: dict[str, Any]) -> list[str]:
 def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
     """What there is to say, in the order in which people ask."""
     beat = said["heartbeat"] or {}
-    facts = [("microscope", f"{said['site']}/{said['instrument']}"), ("acquiring", _current(said["current"]))]
-    facts.append(("queue", f"{beat.get('queue', 0)} acquisitions, {_size(said['bytes_left'])} to send"))
-    facts.append(("acquisitions", ", ".join(f"{n} {state}" for state, n in said["acquisitions"].items()) or "none yet"))
+    facts = [("microscope", f"{said['site']}/{said['instrument']}")]
+    if said["unread"]:
+        facts.append(("acquisitions", f"not known: {said['unread']}"))
+    else:
+        counts = ", ".join(f"{n} {state}" for state, n in said["acquisitions"].items())
+        facts.append(("acquiring", _current(said["current"])))
+        facts.append(("queue", f"{beat.get('queue', 0)} acquisitions, {_size(said['bytes_left'])} to send"))
+        facts.append(("acquisitions", counts or "none yet"))
     # What it said while it ran: nobody is connected to a broker any more.
     if said["running"] and "broker" in beat:
         facts.append(("broker", beat["broker"] or "connected"))

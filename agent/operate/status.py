@@ -18,12 +18,16 @@ _NEWEST = 200
 
 
 def status_of(config: Config) -> dict[str, Any]:
-    """One JSON object: running, heartbeat, counts of acquisitions by state, the current one, what waits, errors."""
+    """One JSON object: running, heartbeat, counts of acquisitions by state, the current one, what waits, errors.
+
+    `unread`: why the outbox tells nothing of them, None when it was read.
+    """
     said: dict[str, Any] = {
         "running": is_held(config.state, "daemon"),
         "site": config.site,
         "instrument": config.instrument,
         "heartbeat": _heartbeat(config.state / "heartbeat.json"),
+        "unread": None,
         "acquisitions": {},
         "current": None,
         "bytes_left": 0,
@@ -37,8 +41,8 @@ def status_of(config: Config) -> dict[str, Any]:
         return said
     try:
         viewed = Outbox.view(path)
-    except Retryable:  # made or upgraded this moment: there is nothing to say of it yet
-        return said
+    except Retryable as error:  # made this moment, or of another version until its daemon has started
+        return said | {"unread": str(error)}
     with contextlib.closing(viewed) as outbox:
         said["acquisitions"] = {state.value: n for state, n in outbox.counts().items()}
         said["bytes_left"] = outbox.bytes_left()

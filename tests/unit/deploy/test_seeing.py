@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from agent.errors import Misconfigured
 from agent.operate.metrics import MetricsServer, render
 from agent.operate.notify import Notifier
 from agent.operate.status import status_of
+from agent.outbox import Outbox
 from tests.conftest import ROOT, free_port
 from tests.lab import Lab
 
@@ -37,6 +39,7 @@ SAID = {
         "pid": 7, "version": "1.2", "at": "2026-01-02T03:04:05.000000Z", "started_at": "2026-01-01T00:00:00.000000Z",
         "broker": None, "problems": ["deliver: no route"], "queue": 3,
     },
+    "unread": None,
     "acquisitions": {"queued": 3, "verified": 40},
     "current": {"id": "i", "name": "cells_007", "frames": 12, "planned": 40},
     "bytes_left": 3 << 30,
@@ -45,6 +48,22 @@ SAID = {
     "recent": [{"id": "i", "name": "cells_007", "state": "acquiring"}],
     "errors": [{"id": "j", "name": "cells_006", "state": "queued", "error": "the facility did not answer"}],
 }  # fmt: skip
+
+
+def test_an_outbox_of_another_version_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    """Between an upgrade and the first start of the new daemon, beside a queue of many."""
+    lab = Lab(tmp_path)
+    outbox = lab.config.state / "outbox.sqlite"
+    Outbox.open(outbox).close()
+    with contextlib.closing(sqlite3.connect(outbox)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    said = status_of(lab.config)
+    text = "\n".join(lines(said))
+    assert "not one of this version yet" in said["unread"]
+    assert "acquisitions: not known: the outbox" in text
+    assert "none yet" not in text
+    assert "0 acquisitions" not in text
 
 
 def test_the_status_as_text() -> None:
