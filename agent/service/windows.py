@@ -21,6 +21,9 @@ from agent.service.rights import commands, takings
 from agent.service.scm import WindowsScm
 from agent.service.switch import Switch
 
+_TERMINAL = "oem" if sys.platform == "win32" else "utf-8"
+"""What programs of the system write into a pipe: the code page of terminals, not that of Windows."""
+
 
 def install_service(config_path: Path, account: str | None, password_file: Path | None) -> str:
     """Register, give rights, start, and wait until it is well; one line that says so."""
@@ -56,7 +59,7 @@ def give_rights(config: Config, config_path: Path, account: str) -> None:
     for folder in (config.state, spool):
         folder.mkdir(parents=True, exist_ok=True)
     for command in commands(config, config_path, spool, account):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding=_TERMINAL, errors="replace", check=False)
         if done.returncode and not Path(command[1]).exists():
             continue  # `check` says that it is away
         if done.returncode:

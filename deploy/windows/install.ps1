@@ -20,7 +20,8 @@ param(
     [string]$Account,
     # File that holds the password of that account.
     [string]$PasswordFile,
-    [string]$InstallDir = (Join-Path $env:ProgramFiles 'scope-agent'),
+    # Where the program lies; without it where it lay before, at first below Program Files.
+    [string]$InstallDir,
     # Where config and state lie; without it where they lay before, at first below ProgramData.
     [string]$DataDir
 )
@@ -28,6 +29,7 @@ param(
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 $bundle = $PSScriptRoot
+$registered = 'HKLM:\SYSTEM\CurrentControlSet\Services\ScopeAgent'
 
 function Stop-WithMessage([string]$Message) {
     Write-Host "scope-agent: $Message"
@@ -35,10 +37,38 @@ function Stop-WithMessage([string]$Message) {
 }
 
 function Invoke-Program([string]$Program, [string[]]$Arguments) {
-    # Standard error of a native program must not end the script; its exit code says whether it failed.
+    # Standard error of a native program must not end the script; its exit code says whether it failed, and one that
+    # cannot be started (a virus scanner took it) leaves the code of the program before.
     $ErrorActionPreference = 'Continue'
-    & $Program @Arguments 2>&1 | ForEach-Object { Write-Host "$_" }
+    $global:LASTEXITCODE = 1
+    try { & $Program @Arguments 2>&1 | ForEach-Object { Write-Host "$_" } } catch { Write-Host "$_" }
     return $LASTEXITCODE
+}
+
+function Read-Python([string]$Program, [string[]]$Arguments) {
+    # The text that it prints as `ascii()`: what a pipe does to other letters depends on two code pages. '' when it fails.
+    $ErrorActionPreference = 'Continue'
+    $global:LASTEXITCODE = 1
+    try { $said = & $Program @Arguments 2>$null } catch { return '' }
+    if ($LASTEXITCODE -ne 0) { return '' }
+    $quoted = "$said".Trim()
+    return [Regex]::Unescape($quoted.Substring(1, $quoted.Length - 2))
+}
+
+function Get-FullPath([string]$Path) {
+    return $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
+}
+
+function Find-InstallDir {
+    # Where the service runs from, if this script put it there. A PowerShell of 32 bit has another Program Files.
+    $place = if ($env:ProgramW6432) { $env:ProgramW6432 } else { $env:ProgramFiles }
+    $place = Join-Path $place 'scope-agent'
+    $service = Get-ItemProperty -LiteralPath $registered -ErrorAction SilentlyContinue
+    if ($service -and $service.ImagePath -match '([A-Za-z]:\\[^":]*)\\[^\\":]+\\service_host\.py') {
+        $found = $Matches[1]
+        if (Test-Path -LiteralPath (Join-Path $found 'scope-agent.cmd')) { return $found }
+    }
+    return $place
 }
 
 function Test-Administrator {
@@ -50,9 +80,9 @@ function Find-Python([string]$Version) {
     if ($Python) { return $Python }
     $launcher = Get-Command 'py.exe' -ErrorAction SilentlyContinue
     if (-not $launcher) { Stop-WithMessage "Python $Version is not here: install it for all users, or name it with -Python" }
-    $found = & $launcher.Source "-$Version" -c 'import sys; print(sys.executable)'
-    if ($LASTEXITCODE -ne 0) { Stop-WithMessage "Python $Version is not here: install it for all users, or name it with -Python" }
-    return "$found".Trim()
+    $found = Read-Python $launcher.Source @("-$Version", '-c', 'import sys; print(ascii(sys.executable))')
+    if (-not $found) { Stop-WithMessage "Python $Version is not here: install it for all users, or name it with -Python" }
+    return $found
 }
 
 function Restore-Config {
@@ -63,19 +93,28 @@ function Restore-Config {
 }
 
 if (-not (Test-Administrator)) { Stop-WithMessage 'run this as administrator' }
-$about = Get-Content -Raw -Encoding UTF8 (Join-Path $bundle 'BUNDLE.json') | ConvertFrom-Json
+# What other software put there for its own Python must not lead this one astray.
+$env:PYTHONHOME = $null
+$env:PYTHONPATH = $null
+# What Python writes to this script is read in this code page.
+$env:PYTHONIOENCODING = 'cp{0}:backslashreplace' -f [Console]::OutputEncoding.CodePage
+$about = Get-Content -Raw -Encoding UTF8 -LiteralPath (Join-Path $bundle 'BUNDLE.json') | ConvertFrom-Json
 $interpreter = Find-Python $about.python
 # Windows PowerShell 5.1 loses double quotes in arguments of programs: there are none.
-$version = & $interpreter -c 'import sys; print(*sys.version_info[:2], sep=chr(46))'
-if ("$version".Trim() -ne $about.python) { Stop-WithMessage "this bundle is for Python $($about.python), $interpreter is $version" }
-$platform = & $interpreter -c 'import sysconfig; print(sysconfig.get_platform())'
-if ("$platform".Trim().Replace('-', '_') -ne $about.platform) {
+$version = Read-Python $interpreter @('-c', 'import sys; print(ascii(chr(46).join(map(str, sys.version_info[:2]))))')
+if (-not $version) { Stop-WithMessage "$interpreter cannot be started: name python.exe itself with -Python" }
+if ($version -ne $about.python) { Stop-WithMessage "this bundle is for Python $($about.python), $interpreter is $version" }
+$platform = Read-Python $interpreter @('-c', 'import sysconfig; print(ascii(sysconfig.get_platform()))')
+if ($platform.Replace('-', '_') -ne $about.platform) {
     Stop-WithMessage "this bundle is for $($about.platform), $interpreter is $platform"
 }
-if ($interpreter -like "$env:SystemDrive\Users\*") {
-    Stop-WithMessage "$interpreter belongs to one user, the service cannot start it: install Python for all users"
+# Of an environment, too, the service starts the Python that it was made with; one of the Store belongs to its users.
+$base = Read-Python $interpreter @('-c', 'import sys; print(ascii(sys.base_prefix))')
+if ($base -like "$env:SystemDrive\Users\*" -or $base -like '*\WindowsApps\*') {
+    Stop-WithMessage "$base belongs to one user, the service cannot start it: install Python for all users"
 }
 
+$InstallDir = Get-FullPath $(if ($InstallDir) { $InstallDir } else { Find-InstallDir })
 $dataNote = Join-Path $InstallDir 'data-dir.txt'
 if (-not $DataDir) {
     $DataDir = Join-Path $env:ProgramData 'scope-agent'
@@ -84,6 +123,7 @@ if (-not $DataDir) {
         $DataDir = "$said".Trim()
     }
 }
+$DataDir = Get-FullPath $DataDir
 $configFile = Join-Path $DataDir 'config.toml'
 $configBefore = "$configFile.before"
 New-Item -ItemType Directory -Force -Path $InstallDir, $DataDir | Out-Null
@@ -107,7 +147,7 @@ $program = Join-Path $environment 'Scripts\scope-agent.exe'
 $failed = Invoke-Program $interpreter @('-m', 'venv', $environment)
 if ($failed -eq 0) {
     $failed = Invoke-Program (Join-Path $environment 'Scripts\python.exe') @(
-        '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps', '--require-hashes', '--disable-pip-version-check',
+        '-m', 'pip', '--isolated', 'install', '--quiet', '--no-index', '--no-deps', '--require-hashes', '--disable-pip-version-check',
         '--find-links', (Join-Path $bundle 'wheels'), '-r', (Join-Path $bundle 'requirements.txt'))
 }
 if ($failed -ne 0) {
@@ -122,7 +162,7 @@ if ($PasswordFile) { $arguments += @('--password-file', $PasswordFile) }
 $failed = Invoke-Program $program $arguments
 if ($failed -ne 0) {
     # The command of the service is that of the version before, if there was one.
-    $service = Get-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\ScopeAgent' -ErrorAction SilentlyContinue
+    $service = Get-ItemProperty -LiteralPath $registered -ErrorAction SilentlyContinue
     if (-not ($service -and $service.ImagePath.Contains($environment))) {
         Remove-Item -Recurse -Force -LiteralPath $environment -ErrorAction SilentlyContinue
         Restore-Config
@@ -130,8 +170,9 @@ if ($failed -ne 0) {
     Stop-WithMessage 'the new version is not installed'
 }
 
-# Two versions are kept: this one and the one before.
-Get-ChildItem -Directory -Path $InstallDir | Sort-Object -Property CreationTime -Descending | Select-Object -Skip 2 |
+# Two versions are kept, this one and the one before; in a folder of somebody's choice nothing else is ours.
+Get-ChildItem -Directory -LiteralPath $InstallDir | Where-Object { $_.Name -match '^\d[^-]*-\d{14}$' } |
+    Sort-Object -Property CreationTime -Descending | Select-Object -Skip 2 |
     Where-Object { $_.FullName -ne $environment } | Remove-Item -Recurse -Force -ErrorAction SilentlyContinue
 [Environment]::SetEnvironmentVariable('SCOPE_AGENT_CONFIG', $configFile, 'Machine')
 # What people type: the same name after each upgrade, for the version that the service runs.

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from agent.errors import Misconfigured
 from agent.service.bundle import checkout, incomplete, make_bundle, shipped, shipped_file
+from agent.service.plan import hosted
 from tests.conftest import ROOT
 
 SCRIPTS = ["install.ps1", "uninstall.ps1"]
@@ -61,7 +62,7 @@ def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> N
         "Get-Command", "Get-Content", "Join-Path", "ConvertFrom-Json", "New-Item", "Out-Null", "Copy-Item", "Test-Path",
         "Get-Date", "Remove-Item", "Get-ItemProperty", "Get-ChildItem", "Sort-Object", "Select-Object", "Where-Object",
         "ForEach-Object", "Set-Content", "Restore-Config", "Move-Item", "Restart-Service", "Get-Item", "Split-Path",
-        "Set-Location",
+        "Set-Location", "Get-FullPath", "Find-InstallDir", "Read-Python",
     }  # fmt: skip
     used = {word for word in commands(tree(text)) if re.fullmatch(r"[A-Z]\w+-\w+", word)}
     assert used <= known, used - known
@@ -71,7 +72,7 @@ def test_the_scripts_run_on_an_old_windows_and_touch_no_firewall(name: str) -> N
 def test_what_windows_powershell_does_to_arguments(name: str) -> None:
     """5.1 drops double quotes inside of arguments; in strict mode a property of nothing is an error."""
     for line in script(name).splitlines():
-        if code := re.search(r" -c '([^']*)'", line):
+        if code := re.search(r"'?-c'?,? '([^']*)'", line):
             assert '"' not in code[1], line
             compile(code[1], name, "exec")
         assert not re.search(r"\(Get-\w+ .*\)\.\w", line), line
@@ -113,7 +114,9 @@ def test_everything_beside_the_wheels_is_in_the_wheel_of_ours(platform: str) -> 
 def test_what_people_type_starts_the_version_that_runs() -> None:
     """Written last: an upgrade that went back leaves the name with the version before."""
     text = (ROOT / "deploy" / "windows" / "install.ps1").read_text(encoding="utf-8")
-    assert text.index("'the new version is not installed'") < text.index("'scope-agent.cmd'")
+    assert text.index("'the new version is not installed'") < text.index(
+        "$command = Join-Path $InstallDir 'scope-agent.cmd'"
+    )
     # A command file cannot hold every name of a folder: it starts what lies beside it.
     assert r"""('@"%~dp0{0}\Scripts\scope-agent.exe" %*' -f (Split-Path -Leaf $environment))""" in text
 
@@ -140,8 +143,63 @@ def test_a_python_of_another_kind_is_told_before_anything_is_installed() -> None
 def test_names_of_folders_are_taken_literally(name: str) -> None:
     """`[` and `]` are allowed in names, and wildcards of `-Path`."""
     for line in script(name).splitlines():
-        if re.search(r"(Copy|Remove|Move)-Item|Test-Path|Set-Content", line):
+        if re.search(r"(Copy|Remove|Move)-Item|Test-Path|[GS]et-Content|Get-(ChildItem|ItemProperty|Item) ", line):
             assert not re.search(r"\s-Path |Test-Path (?!-LiteralPath)", line), line
+            if re.search(r"(?<!function )Get-(Content|ChildItem|ItemProperty|Item) ", line):
+                assert "-LiteralPath" in line, line
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_program_that_cannot_be_started_has_failed(name: str) -> None:
+    """A virus scanner may have taken it; $LASTEXITCODE is then that of the program before, which was well."""
+    text = script(name)
+    for run in re.finditer(r"& \$Program @Arguments", text):
+        assert "$global:LASTEXITCODE = 1" in text[text.rindex("function", 0, run.start()) : run.start()]
+    assert "& $Program @Arguments" in text
+    assert not re.search(r"^\s*& (?!\$Program)|= & (?!\$Program)", text, re.MULTILINE), (
+        "run it through the functions, which look at the code"
+    )
+
+
+OURS = r"^\d[^-]*-\d{14}$"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_in_a_folder_of_somebodys_choice_only_ours_is_removed(name: str) -> None:
+    r"""`-InstallDir D:\Programs`, where other programs lie, too."""
+    text = script(name)
+    assert f"Where-Object {{ $_.Name -match '{OURS}' }}" in text
+    assert "Remove-Item -Recurse -Force -LiteralPath $InstallDir" not in text
+    assert re.match(OURS, "0.1.0-20261123040000")
+    assert re.match(OURS, "0.1.dev3+gabc-20261123040000")
+    assert not any(
+        re.match(OURS, other) for other in ("micro-manager-2.0", "venv", "1", "2026-11-23", "fiji-20261123040000")
+    )
+
+
+RUNS_FROM = r"""([A-Za-z]:\\[^":]*)\\[^\\":]+\\service_host\.py"""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "folder", [r"D:\Tools\scope-agent", r"C:\Program Files\scope-agent", r"E:\Geräte (alt) [2]\a b"]
+)
+def test_a_folder_of_somebodys_choice_is_found_again(name: str, folder: str) -> None:
+    """An upgrade or an uninstallation from the stick, without -InstallDir: by what the service runs."""
+    assert f"-match '{RUNS_FROM}'" in script(name)
+    place = PureWindowsPath(folder) / "0.2.0-20261123040000" / "service_host.py"
+    data = PureWindowsPath(r"C:\ProgramData\scope-agent\config.toml")
+    command = hosted(PureWindowsPath(r"C:\Program Files\Python311\python.exe"), place, data)
+    found = re.search(RUNS_FROM, command)
+    assert found is not None
+    assert found[1] == folder
+
+
+def test_settings_of_other_software_do_not_lead_python_astray() -> None:
+    text = script("install.ps1")
+    assert text.index("$env:PYTHONHOME = $null") < text.index("Find-Python $about")
+    assert "'pip', '--isolated', 'install'" in text
+    assert "*\\WindowsApps\\*" in text, "a service cannot start the Python of the Store"
 
 
 def test_what_cannot_be_removed_is_told() -> None:

@@ -6,7 +6,9 @@ docs/windows-checklist.md."""
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 
@@ -285,6 +287,20 @@ def test_rights_are_given_by_number_and_to_nobody_else(tmp_path: Path) -> None:
     taken = list(takings(config, PureWindowsPath("c.toml"), PureWindowsPath("spool"), ACCOUNT))
     assert [command[1] for command in taken] == [command[1] for command in made]
     assert all(command[2:] == ["/remove", ACCOUNT] for command in taken)
+
+
+def test_what_icacls_says_needs_no_code_page(lab_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes the code page of terminals: the u with dots of a folder is no letter in that of Windows."""
+    from agent.config import load
+    from agent.service.windows import give_rights
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    icacls = tmp_path / "icacls"
+    for code in (0, 5):
+        icacls.write_text(f"#!/bin/sh\nprintf 'K\\201vetten: refused'\nexit {code}\n")
+        icacls.chmod(0o755)
+        with pytest.raises(Misconfigured, match=r"K.vetten: refused: run as administrator") if code else nullcontext():
+            give_rights(load(lab_config), lab_config, ACCOUNT)
 
 
 def test_every_file_with_a_secret_is_for_the_service_alone() -> None:
