@@ -1,8 +1,9 @@
 """Target `folder`: a mounted share or UNC path.
 
-{path}/.scope-agent/{dataset}/...    what arrives; `x.scope-agent-part` until it is whole and on the disk (a hash for
-                                     a name that would be too long so)
-{path}/{dataset}/...                 appears by one rename, the manifest in it
+{path}/.scope-agent/{dataset}/...         what has arrived
+{path}/.scope-agent/.parts/{dataset}/...  large files until they are whole and on the disk, by the hash of their name: a
+                                          source file may have any name
+{path}/{dataset}/...                      appears by one rename, the manifest in it
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,7 +30,7 @@ from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, 
 from agent.sources.longpaths import plain, reaching
 
 _STAGING = ".scope-agent"
-_PART = ".scope-agent-part"
+_PARTS = ".parts"
 _BLOCK = 1 << 20
 _SMALL = 1 << 20
 """Files up to this size are brought to the disk and read back together."""
@@ -40,8 +42,6 @@ _READERS = 8
 _Seen = tuple[int, int, str]
 """Size, time (ns) and hash."""
 _NEVER: _Seen = (-1, -1, "")
-_LONGEST_NAME = 255 - len(_PART)
-"""Bytes: file systems take 255 bytes or characters."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -87,7 +87,8 @@ class FolderTarget:
             if file.size <= _SMALL:
                 return self._send_small(path, file)
             self._make_room(path)
-            part = _part(Path(path))
+            part = self._part(dataset, file.target)
+            self._make_room(str(part))
             digest = self._write(part, file)
             part.replace(path)
             self._settled(path, Path(path).stat(), digest)
@@ -125,7 +126,7 @@ class FolderTarget:
             held = _compared(listed, self._hashes(staged, durably=True))
             if held.missing or held.different:
                 return held
-            self._publish(staged, final, manifest, listed)
+            self._publish(dataset, manifest, listed)
             for path in listed:
                 self._sent.pop(str(staged / path), None)
             return held
@@ -175,6 +176,11 @@ class FolderTarget:
     def _staged(self, dataset: str) -> Path:
         return self._root / _STAGING / check_dataset_path(dataset)
 
+    def _part(self, dataset: str, target: str) -> Path:
+        """Where a file is written until it is whole; the same at each try."""
+        name = hashlib.sha256(target.encode(errors="surrogatepass")).hexdigest()
+        return self._root / _STAGING / _PARTS / dataset / name
+
     def _committed(self, final: Path, target: str) -> str:
         path = final / target
         if not path.is_file():
@@ -223,11 +229,13 @@ class FolderTarget:
             names = (path.relative_to(folder).as_posix() for path in left)
             return found | dict(zip(names, pool.map(digest, left), strict=True))
 
-    def _publish(self, staged: Path, final: Path, manifest: bytes, listed: dict[str, str]) -> None:
+    def _publish(self, dataset: str, manifest: bytes, listed: dict[str, str]) -> None:
+        staged, final = self._staged(dataset), self._root / dataset
         for name, path in list(_files(staged)):
             if name not in listed:
                 Path(path).unlink()
-        draft = staged / (MANIFEST + _PART)
+        draft = self._part(dataset, MANIFEST)
+        draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as out:
             out.write(manifest)
             out.flush()
@@ -241,6 +249,12 @@ class FolderTarget:
         staged.rename(final)
         sync_folder(final.parent)
         self._tidy(staged.parent)
+        self._forget_parts(dataset)
+
+    def _forget_parts(self, dataset: str) -> None:
+        parts = self._root / _STAGING / _PARTS / dataset
+        shutil.rmtree(parts, ignore_errors=True)
+        self._tidy(parts.parent)
 
     def _tidy(self, folder: Path) -> None:
         """Empty folders go, but the uppermost stays: whoever takes the datasets away leaves no empty share."""
@@ -352,22 +366,14 @@ def _looked_up(path: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name in the folder (with `/`) and path of all that is whole, but the manifest."""
+    """Name in the folder (with `/`) and path of all but the manifest."""
     skip = len(str(folder)) + 1
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)  # noqa: PTH118 - tens of thousands of small files
             inside = path[skip:].replace(os.sep, "/")
-            if not name.endswith(_PART) and inside != MANIFEST:
+            if inside != MANIFEST:
                 yield inside, path
-
-
-def _part(path: Path) -> Path:
-    """Where a file is written until it is whole; the same at each try."""
-    name = path.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return path.with_name(name + _PART)
 
 
 def _sha256(path: Path) -> str:

@@ -250,13 +250,55 @@ def test_a_share_that_is_full(tmp_path: Path) -> None:
     staged = target._staged(DATASET) / "data"
     staged.mkdir(parents=True)
     large = b"abc" * (1 << 20)
-    for name, body in (("a", b"abc"), ("b.scope-agent-part", large)):
-        (staged / name).symlink_to("/dev/full")
-        path = f"data/{name.partition('.')[0]}"
+    part = target._part(DATASET, "data/b")
+    part.parent.mkdir(parents=True)
+    for written, path, body in ((staged / "a", "data/a", b"abc"), (part, "data/b", large)):
+        written.symlink_to("/dev/full")
         with pytest.raises(NoSpace, match="make room"):
             target.send(DATASET, outgoing(path, body))
-        (staged / name).unlink()
+        written.unlink()
         assert target.send(DATASET, outgoing(path, body)) == sha256(body)
+
+
+@pytest.mark.parametrize("size", [3, 3 << 20])
+def test_any_name_of_a_source_file_arrives(tmp_path: Path, size: int) -> None:
+    """Also those that look like our own."""
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    names = [
+        "data/a",
+        "data/a.scope-agent-part",
+        "data/.parts",
+        "data/.scope-agent/x",
+        "manifest-sha256.txt.scope-agent",
+    ]
+    bodies = {name: name.encode().ljust(size, b"x") for name in names}
+    listed = {name: sha256(body) for name, body in bodies.items()}
+    for name in reversed(names):
+        assert target.send(DATASET, outgoing(name, bodies[name], 1 << 20)) == listed[name]
+    assert target.commit(DATASET, render(listed)).files == listed
+    assert {name: (share / DATASET / name).read_bytes() for name in names} == bodies
+    assert [path for path in (share / ".scope-agent").rglob("*") if path.is_file()] == []
+    target.close()
+
+
+def test_a_large_file_cannot_be_taken_for_another_whose_name_is_that_of_its_part(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    first, second = b"1" * (3 << 20), b"2" * (3 << 20)
+
+    def both(_offset: int) -> Iterator[bytes]:
+        yield first[: 1 << 20]
+        target.send(DATASET, outgoing("data/a.scope-agent-part", second, 1 << 20))
+        yield first[1 << 20 :]
+
+    target.send(DATASET, Outgoing("data/a", len(first), both))
+    listed = {"data/a": sha256(first), "data/a.scope-agent-part": sha256(second)}
+    assert target.commit(DATASET, render(listed)).files == listed
+    assert (share / DATASET / "data" / "a").read_bytes() == first
+    target.close()
 
 
 def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
@@ -295,7 +337,7 @@ def test_a_large_file_is_read_back_while_it_is_written(tmp_path: Path) -> None:
     share.mkdir()
     target = FolderTarget(FolderSettings(path=share))
     blocks = [bytes([number]) * (1 << 20) for number in range(40)]
-    part = target._staged(DATASET) / "data" / "a.scope-agent-part"
+    part = target._part(DATASET, "data/a")
 
     def rot(at: int) -> Callable[[int], Iterator[bytes]]:
         def handed_out(_offset: int) -> Iterator[bytes]:
