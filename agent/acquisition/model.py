@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agent.acquisition.files import Files
 from agent.sources.events import FinishReason, Plan, Span
 
 
@@ -43,19 +44,6 @@ class FoundBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file that the acquisition software wrote."""
-
-    path: str
-    """Absolute."""
-    name: str
-    """Relative to the dataset's root, POSIX; `data/{name}` at the facility."""
-    size: int
-    mtime_ns: int
-    file_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Acquisition:
     """What is known of one acquisition."""
 
@@ -77,7 +65,7 @@ class Acquisition:
     """Its lines in the hook's journal; None when only its files were seen."""
     format: str | None = None
     main: str | None = None
-    files: tuple[SourceFile, ...] = ()
+    files: Files = ()
     missing: tuple[str, ...] = ()
     lost: int = 0
     notes: tuple[str, ...] = ()

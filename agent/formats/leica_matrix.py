@@ -7,7 +7,7 @@ the experiment is over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def _root(path: Path) -> Path:
     return next((one.parent for one in path.parents if _FIELD.fullmatch(one.name)), path.parent)
 
 
-def _texts(files: tuple[Path, ...]) -> Iterator[Path]:
+def _texts(files: Sequence[Path]) -> Iterator[Path]:
     return (path for path in files if path.parent.name == "metadata" and path.name.endswith(".ome.xml"))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.formats import zarr_layout
 from agent.formats.ome_zarr_metadata import multiscales, read
-from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.port import Below, Dataset, Metadata, Verdict, Wholeness
 from agent.formats.zarr_layout import Array, Tree
 
 _ROOTS = ("zarr.json", ".zattrs")
@@ -35,9 +35,8 @@ class OmeZarr:
         if top is None:
             raise FileNotFoundError(f"{path} is in no Zarr folder (any more)")
         found = zarr_layout.tree(top)
-        files = tuple(top / name for name in found.files)
         missing = tuple(f"{top.name}/{name}" for name in _missing(found))
-        return Dataset(self.name, top, top.parent, files, missing)
+        return Dataset(self.name, top, top.parent, Below(top, tuple(found.files)), missing)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         found = zarr_layout.tree(dataset.main)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 if TYPE_CHECKING:
     from ome_types import OME
@@ -33,13 +33,38 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Below(Sequence[Path]):
+    """Files below a folder by their POSIX names in it: paths of a hundred thousand would be 50 MB."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Path]:
+        return map(self.folder.joinpath, self.names)
+
+    @overload
+    def __getitem__(self, place: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Below: ...
+
+    def __getitem__(self, place: int | slice) -> Path | Below:
+        if isinstance(place, slice):
+            return Below(self.folder, self.names[place])
+        return self.folder / self.names[place]
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """The files of one acquisition. `root` is the folder that the relative names in `files` start from."""
 
     format: str
     main: Path
     root: Path
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     """Absolute, sorted, existing regular files, `main` among them (for a folder format: files inside it)."""
     missing: tuple[str, ...] = ()
     """Names that the dataset announces and that are not there."""

@@ -13,6 +13,10 @@ ON CONFLICT (id) DO UPDATE SET
                  WHEN excluded.state = 'rejected' THEN acquisitions.error ELSE NULL END,
     state = excluded.state;
 
+-- size_by_files
+-- Bytes of its sources.
+UPDATE acquisitions SET size = (SELECT coalesce(sum(size), 0) FROM files WHERE acquisition_id = :id) WHERE id = :id;
+
 -- get_acquisition
 SELECT * FROM acquisitions WHERE id = :id;
 

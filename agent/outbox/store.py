@@ -108,7 +108,6 @@ class Outbox(Releases):
         announce: Iterable[Announcement] = (),
     ) -> None:
         """Write the acquisition, replace its files where given, announce events: all or nothing."""
-        listed = list(files) if files is not None else None
         with self._transaction():
             self._run(
                 "put_acquisition",
@@ -118,12 +117,13 @@ class Outbox(Releases):
                 started_ns=acquisition.started_ns,
                 dataset=dataset,
                 value=encode(acquisition),
-                size=sum(file.size for file in listed) if listed is not None else -1,
+                size=-1 if files is None else 0,
             )
-            if listed is not None:
+            if files is not None:
                 self._run("orphan_uploads", acquisition_id=acquisition.id, target=None)
                 self._run("forget_files", acquisition_id=acquisition.id)
-                self._run_each("put_file", (_new_row(acquisition.id, file) for file in listed))
+                self._run_each("put_file", (_new_row(acquisition.id, file) for file in files))
+                self._run("size_by_files", id=acquisition.id)
             for announcement in announce:
                 self._announce(announcement)
 

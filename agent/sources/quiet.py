@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-
-from agent.sources.identity import Identity
 
 
 @dataclass(slots=True)
 class Quiet:
-    """When each file was last seen to change, on our own monotonic clock.
+    """When each file or dataset was last seen to change, on our own monotonic clock.
 
     A file time in the future or the past means nothing here, only that it is another one than before.
     Not for several threads at once.
     """
 
-    _last: dict[str, tuple[Identity | None, float]] = field(default_factory=dict)
+    _last: dict[str, tuple[Hashable, float]] = field(default_factory=dict)
 
-    def note(self, path: str, found: Identity | None, now: float) -> None:
-        """The file is `found` at `now` (monotonic seconds); None when it is away."""
+    def note(self, path: str, found: Hashable, now: float) -> None:
+        """The file is `found` at `now` (monotonic seconds): its identity or more; None when it is away."""
         known = self._last.get(path)
         if known is None or known[0] != found:
             self._last[path] = (found, now)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from agent.acquisition import Acquisition, FoundBy, SourceFile, State
+from agent.acquisition import Acquisition, Files, FoundBy, State, compact
 from agent.contract.ids import derived_id
 from agent.formats import identify
 from agent.formats.port import Dataset
@@ -85,7 +85,7 @@ class Candidates:
         candidate = self._candidate_of(seen.path)
         if candidate is not None:
             self._stir(candidate)
-        elif not self._is_of_a_run(seen.path):
+        elif not self._is_of_a_run((seen.path,)):
             self._arrived[seen.path] = seen
 
     @property
@@ -99,9 +99,7 @@ class Candidates:
 
     def claim(self, run: Acquisition) -> bool:
         """The hook tells of a run: what it writes is no candidate of its own. True when some of it was seen."""
-        mine = [
-            one for one in self._by_main.values() if any(_writes(run, file) for file in (str(one.main), *one.members))
-        ]
+        mine = [one for one in self._by_main.values() if _claims(run, one)]
         for candidate in mine:
             self._forget(candidate)
         arrived = [path for path in self._arrived if _writes(run, path)]
@@ -129,7 +127,7 @@ class Candidates:
             seen = self._arrived.pop(next(iter(self._arrived)))
             candidate = self._candidate_of(seen.path)
             if candidate is None:
-                if self._is_of_a_run(seen.path) or self.follow.seen(seen):
+                if self._is_of_a_run((seen.path,)) or self.follow.seen(seen):
                     continue
                 candidate = self._new(seen, now)
             self._stir(candidate)
@@ -156,9 +154,11 @@ class Candidates:
             main, self.watches[seen.root], now, min(seen.mtime_ns, seen.at_ns), now + _AGAIN_S
         )
         self._by_main[main] = candidate
-        for file in (str(file) for file in (dataset.files if dataset else (path,))):
-            self._main_of[file] = main
-            candidate.members.add(file)
+        for file in dataset.files if dataset else (path,):
+            # Files below a folder that is the dataset are known by it: there may be a hundred thousand.
+            if main not in file.parents:
+                self._main_of[str(file)] = main
+                candidate.members.add(str(file))
         return candidate
 
     def _examine(self, candidate: _Candidate, now: float) -> bool:
@@ -185,7 +185,7 @@ class Candidates:
 
     def _taken(self, candidate: _Candidate, dataset: Dataset) -> bool:
         """True when the dataset is that of an acquisition which we have and which is not yet whole."""
-        if self._is_of_a_run(*map(str, dataset.files)):
+        if self._is_of_a_run(dataset.files):
             return True
         return self._settles(dataset) or (dataset.format != FALLBACK and self._adopt(candidate))
 
@@ -194,9 +194,12 @@ class Candidates:
         waiting = [run for one in self._unfinished() if one.main and (run := self._open(one)) is not None]
         if not waiting:
             return False
-        files = list(source_files(dataset))
+        if any(run.main == str(dataset.main) for run in waiting):
+            return True
+        files = compact(source_files(dataset))
+        here = {file.path for file in files}
         for run in waiting:
-            if run.main == str(dataset.main) or {file.path for file in run.files} & {file.path for file in files}:
+            if any(file.path in here for file in run.files):
                 return True
             pair = is_moved(run, files)
             if pair is not None:
@@ -261,10 +264,10 @@ class Candidates:
         self.station.save(acquisition)
         self._waiting = float("-inf"), []
 
-    def _is_of_a_run(self, *files: str) -> bool:
+    def _is_of_a_run(self, files: Sequence[str | Path]) -> bool:
         """True when a run that has not yet gone on writes one of these files; it is noted that both tell of it."""
         runs = [run for run in self._unfinished() if run.outputs]
-        owner = next((run for run in runs if any(_writes(run, file) for file in files)), None)
+        owner = next((run for run in runs if any(_writes(run, str(file)) for file in files)), None)
         if owner is not None:
             self._both(owner)
         return owner is not None
@@ -281,7 +284,7 @@ class Candidates:
     def _acquisition(self, candidate: _Candidate, finding: Finding) -> Acquisition:
         now = self.station.clock.now_ns()
         found = identity(candidate.main)
-        origin = f"watch:{candidate.main}:{_key(list(source_files(finding.dataset)))}"
+        origin = f"watch:{candidate.main}:{_key(compact(source_files(finding.dataset)))}"
         return Acquisition(
             id=derived_id(found.mtime_ns if found else candidate.seen_ns, self.station.topics.root, origin),
             origin=origin,
@@ -307,16 +310,19 @@ class Candidates:
         del self._by_main[candidate.main]
         for file in candidate.members:
             self._main_of.pop(file, None)
-            self.quiet.forget(file)
+        self.quiet.forget(str(candidate.main))
         self.follow.forget(candidate.members)
 
 
-def _key(files: list[SourceFile]) -> str:
+def _key(files: Files) -> str:
     """What the dataset is made of: the same after a restart, another one when a file is added or changed."""
     if len(files) == 1:
         return f"{files[0].size}:{files[0].mtime_ns}:{files[0].file_id}"
     lines = sorted(f"{file.name}:{file.size}:{file.mtime_ns}:{file.file_id}" for file in files)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(f"{chr(10) if number else ''}{line}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
 
 
 def _noted(acquisition: Acquisition, relation: Relation) -> Acquisition:
@@ -350,6 +356,13 @@ def _writes(run: Acquisition, file: str) -> bool:
         if path == output or output in path.parents or position:
             return True
     return False
+
+
+def _claims(run: Acquisition, candidate: _Candidate) -> bool:
+    """True when the run writes the candidate, one of its files, or into it."""
+    if any(candidate.main in Path(plain(output)).parents for output in run.outputs):
+        return True
+    return any(_writes(run, file) for file in (str(candidate.main), *candidate.members))
 
 
 def _covers(run: Acquisition, seen_ns: int) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from agent.acquisition import Acquisition, State, move
@@ -41,15 +42,16 @@ def _when(acquisition: Acquisition) -> int:
     return milliseconds * 1_000_000 if milliseconds < _YEAR_2200_MS else acquisition.started_ns
 
 
-def files_of(acquisition: Acquisition, folder: Path) -> list[NewFile]:
+def files_of(acquisition: Acquisition, folder: Path) -> Iterator[NewFile]:
     """All files of the dataset but those that are sealed last; `folder` is its workspace."""
-    return [*data_files(acquisition, workspace.descriptions(folder)), *_documents(workspace.documents(folder))]
+    documents = _documents(workspace.documents(folder))
+    return chain(data_files(acquisition, workspace.descriptions(folder)), documents)
 
 
-def data_files(acquisition: Acquisition, descriptions: Mapping[str, Path] | None = None) -> list[NewFile]:
+def data_files(acquisition: Acquisition, descriptions: Mapping[str, Path] | None = None) -> Iterator[NewFile]:
     """The rows of its images; known to the outbox from the moment they are whole, so that each is found again."""
     descriptions = descriptions or {}
-    return [
+    return (
         NewFile(
             target=f"{DATA}/{file.name}",
             source=file.path,
@@ -60,7 +62,7 @@ def data_files(acquisition: Acquisition, descriptions: Mapping[str, Path] | None
             description=str(descriptions[file.name]) if file.name in descriptions else None,
         )
         for file in acquisition.files
-    ]
+    )
 
 
 def _documents(files: dict[str, Path]) -> list[NewFile]:

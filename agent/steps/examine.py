@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,18 +58,15 @@ def examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: 
 def _examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames: int | None) -> Finding:
     if not dataset.files:
         return Finding(dataset, "no file is there yet")
-    for file in dataset.files:
-        quiet.note(str(file), identity(file), now)
+    quiet.note(str(dataset.main), _all_as_they_are(dataset), now)
     if not _settled(dataset, quiet, now, _BRIEF_S):
         return Finding(dataset, CHANGING)
     if dataset.missing:
         return Finding(dataset, f"{len(dataset.missing)} announced files are missing: {', '.join(dataset.missing[:3])}")
     writers = [is_open_for_writing(file) for file in dataset.files]
     if True in writers:
-        for file, writing in zip(dataset.files, writers, strict=True):
-            if writing:
-                # Closing it changes nothing in it, but the next part may follow: it must rest anew.
-                quiet.note(str(file), None, now)
+        # Closing it changes nothing in it, but the next part may follow: it must rest anew.
+        quiet.note(str(dataset.main), None, now)
         return Finding(dataset, f"{dataset.files[writers.index(True)].name} is still open for writing")
     verdict = identify(dataset.main).is_whole(dataset)
     if verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED):
@@ -103,4 +101,15 @@ def _hopeless(verdict: Verdict, writers: list[bool | None], *, over: bool) -> bo
 
 
 def _settled(dataset: Dataset, quiet: Quiet, now: float, seconds: float) -> bool:
-    return all(quiet.settled(str(file), now, seconds) for file in dataset.files)
+    return quiet.settled(str(dataset.main), now, seconds)
+
+
+def _all_as_they_are(dataset: Dataset) -> bytes | None:
+    """Another one when any file changed, came or went; None when one is away. Of files there may be many."""
+    digest = hashlib.blake2b()
+    for file in dataset.files:
+        found = identity(file)
+        if found is None:
+            return None
+        digest.update(f"{file}\0{found.size}:{found.mtime_ns}:{found.file_id}\0".encode("utf-8", "surrogatepass"))
+    return digest.digest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.acquisition import Acquisition, SourceFile
+from agent.acquisition import Acquisition, SourceFile, compact
 from agent.sources.identity import Identity, identity
 
 
@@ -42,7 +42,7 @@ def relocated(run: Acquisition, old: str, new: str, main: Path) -> Acquisition:
         run,
         main=str(main),
         outputs=outputs,
-        files=tuple(replace(file, path=there(file.path)) for file in run.files),
+        files=compact(replace(file, path=there(file.path)) for file in run.files),
         notes=(*run.notes, f"{before} was renamed or moved to {after} before it was delivered"),
     )
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from agent.acquisition import Acquisition, SourceFile, State, move
+from agent.acquisition import Acquisition, SourceFile, State, compact, move
 from agent.formats.port import Dataset
 from agent.sources.events import FinishReason
 from agent.sources.identity import identity
@@ -71,7 +71,7 @@ class Settle:
         """What a run's files are, once they rest: they are known again when somebody renames them before the end."""
         if acquisition.files or not findings or any(finding.reason == CHANGING for finding in findings):
             return
-        files = tuple(file for finding in findings for file in source_files(finding.dataset))
+        files = compact(file for finding in findings for file in source_files(finding.dataset))
         self.station.save(replace(acquisition, main=str(findings[0].dataset.main), files=files))
 
     def _findings(self, acquisition: Acquisition, now: float) -> list[Finding]:
@@ -84,8 +84,7 @@ class Settle:
 
     def _complete(self, acquisition: Acquisition, findings: list[Finding]) -> None:
         for finding in findings:
-            for file in finding.dataset.files:
-                self.quiet.forget(str(file))
+            self.quiet.forget(str(finding.dataset.main))
         if acquisition.span is None and not findings and not acquisition.only_logged:
             self.station.reject(acquisition, f"{acquisition.main} was deleted before it was delivered")
             return
@@ -114,7 +113,7 @@ def completed(acquisition: Acquisition, findings: list[Finding]) -> Acquisition:
         frames=acquisition.frames if acquisition.span or not planes else sum(planes),
         format=datasets[0].format if datasets else None,
         main=str(datasets[0].main) if datasets else None,
-        files=tuple(file for dataset in datasets for file in source_files(dataset)),
+        files=compact(file for dataset in datasets for file in source_files(dataset)),
         missing=tuple(name for dataset in datasets for name in dataset.missing),
         notes=(*acquisition.notes, *doubts),
     )

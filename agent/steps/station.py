@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Station:
         announcements: list[Announcement] | None = None,
         *,
         dataset: str | None = None,
-        files: list[NewFile] | None = None,
+        files: Iterable[NewFile] | None = None,
     ) -> None:
         """Save and wake the publisher."""
         self.outbox.save(acquisition, dataset=dataset, files=files, announce=announcements or ())
