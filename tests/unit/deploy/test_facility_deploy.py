@@ -20,6 +20,7 @@ from agent.facility.settings import Settings
 from tests.conftest import ROOT, free_port
 from tests.conftest import running as process
 from tests.unit.facility.rig import DATASET, files, running
+from tests.unit.telemetry.secure import find_mosquitto
 
 HERE = ROOT / "deploy" / "facility"
 OTHER = DATASET.replace("0badcafe", "1badcafe")
@@ -194,3 +195,69 @@ def test_systemd_takes_the_unit_of_the_facility(tmp_path: Path) -> None:
     if "offline" in security.stderr:
         pytest.skip("this systemd cannot judge a file")
     assert float(re.search(r"exposure level for \S+: ([\d.]+)", security.stdout)[1]) < 3
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(find_mosquitto() is None or not shutil.which("setpriv"), reason="mosquitto is not installed")
+def test_the_broker_of_the_compose_file_starts_without_any_privilege(tmp_path: Path) -> None:
+    """As that container: root without capabilities cannot become the user `mosquitto`, nor read its files."""
+    service = (HERE / "compose.yaml").read_text().split("\n  mosquitto:\n")[1].split("\n\n")[0]
+    assert "cap_drop: [ALL]" in service
+    user = re.search(r'user: "(\d+):(\d+)"', service)
+    assert user is not None, "the image starts as root, and its broker gives up to become another user"
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    facility, ca = tmp_path / "facility", trustme.CA()
+    shutil.copytree(HERE, facility)
+    shutil.copytree(ROOT / "deploy" / "mosquitto", tmp_path / "mosquitto")
+    (tmp_path / "PATH" / "TO").mkdir(parents=True)
+    ca.cert_pem.write_to_path(tmp_path / "PATH" / "TO" / "ca.pem")
+    made = ca.issue_cert("localhost")
+    made.private_key_pem.write_to_path(tmp_path / "PATH" / "TO" / "server.key")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "PATH" / "TO" / "server.pem")
+    # The page's own commands, with the password given instead of asked for.
+    page = (ROOT / "docs" / "facility.md").read_text().split("cd deploy/facility\n")[1].split("```")[0]
+    page = re.sub(r"mosquitto_passwd (.*)", r"mosquitto_passwd -b \1 secret", page).replace("PATH/TO", "../PATH/TO")
+    subprocess.run(["sh", "-ec", page], cwd=facility, check=True, capture_output=True)
+    # And what compose mounts where.
+    conf = (facility / "mosquitto" / "mosquitto.conf").read_text()
+    assert "./mosquitto/mosquitto.conf:/mosquitto/config/mosquitto.conf:ro" in service
+    assert "./mosquitto:/etc/mosquitto/scope-agent:ro" in service
+    data = re.search(r"- broker:(\S+)", service)[1]
+    assert data == "/mosquitto/data", "the only folder of the image that its user may write"
+    assert f"persistence_location {data}/" in conf
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", int(user[1]), int(user[2]))
+    port = free_port()
+    conf = conf.replace(data, f"{tmp_path}/data").replace("/etc/mosquitto/scope-agent", str(facility / "mosquitto"))
+    conf = conf.replace("listener 8883", f"listener {port} 127.0.0.1").replace("8884", f"{free_port()} 127.0.0.1")
+    (tmp_path / "run.conf").write_text(conf)
+    become = ["setpriv", "--reuid", user[1], "--regid", user[2], "--clear-groups", "--bounding-set", "-all"]
+    broker = subprocess.Popen(
+        [*become, find_mosquitto(), "-c", str(tmp_path / "run.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        said = b""
+        while b" running" not in said and (line := broker.stdout.readline()):
+            said += line
+        assert b" running" in said, said.decode()
+        pub = [
+            "mosquitto_pub",
+            "-h",
+            "localhost",
+            "-p",
+            str(port),
+            "-u",
+            "facility",
+            "-P",
+            "secret",
+            "-t",
+            "x",
+            "-m",
+            "y",
+        ]
+        subprocess.run([*pub, "--cafile", str(facility / "mosquitto" / "ca.pem")], check=True)
+    finally:
+        broker.terminate()
+        broker.communicate(timeout=10)
+    assert (tmp_path / "data" / "mosquitto.db").is_file(), "what is retained is kept"
