@@ -22,7 +22,7 @@ from agent.contract.manifest import parse
 from agent.delivery import s3_parts
 from agent.delivery.port import Held, Outgoing
 from agent.delivery.refusal import refusal
-from agent.delivery.s3_client import OWNER, SHA256, S3Client, b64, read_credentials
+from agent.delivery.s3_client import OWNER, SHA256, Credentials, S3Client, b64
 from agent.delivery.s3_parts import Multipart
 from agent.delivery.s3_probe import Guarantees, probe
 from agent.delivery.settings import S3Settings
@@ -55,6 +55,7 @@ class S3Target:
         """Of what was sent in this run: its hash, and the hash of the store's own mark of it (0: none). Kept small."""
         self._lock = threading.Lock()
         self._probed: Guarantees | None = None
+        self._lists: tuple[Credentials, S3Store] | None = None
         self._current: tuple[str, dict[str, str] | None] = ("", None)
 
     @property
@@ -301,12 +302,17 @@ class S3Target:
             check_member(path)
         return f"{self._prefix}{_checked(dataset)}/{path}"
 
-    @cached_property
+    @property
     def _store(self) -> S3Store:
         """For lists. Retries are ours: what failed is in the outbox."""
+        credentials = self._client.credentials
+        if self._lists is None or self._lists[0] != credentials:
+            self._lists = (credentials, self._lister(credentials))
+        return self._lists[1]
+
+    def _lister(self, credentials: Credentials) -> S3Store:
         from obstore.store import S3Store
 
-        credentials = read_credentials(self._settings)
         return S3Store(
             self._settings.bucket,
             endpoint=str(self._settings.endpoint).rstrip("/"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,8 @@ from agent.delivery.refusal import refusal
 from agent.delivery.settings import S3Settings
 from agent.delivery.wire import Answer, Body, Wire
 from agent.errors import Misconfigured
+
+log = logging.getLogger(__name__)
 
 OWNER = "x-amz-meta-scope-agent-owner"
 """Header that says which installation left an object."""
@@ -53,7 +56,8 @@ class S3Client:
     def __init__(self, settings: S3Settings, stall_s: float) -> None:
         self._settings = settings
         self.wire = Wire(str(settings.endpoint), "the store", stall_s)
-        self._credentials = read_credentials(settings)
+        self.credentials = read_credentials(settings)
+        """They change when the file does, and the store refuses the old ones."""
         self._skew = timedelta()
         self._host = ("host", self.wire.host)
         self._moment = (-1, ("", "", b""))
@@ -71,12 +75,14 @@ class S3Client:
         patience_s: float = 0.0,
     ) -> Answer:
         """One request for `key` ("" for the bucket itself). Raises what `refusal` says of other answers."""
-        for _ in range(2):
+        for _ in range(3):
             path, signed = self.signed(method, key, query or {}, headers or {}, sha256)
             answer = self.wire.ask(method, path, headers=signed, body=body, patience_s=patience_s)
-            if answer.status == 403 and b"RequestTimeTooSkewed" in answer.body and self._learn_time(answer):
-                continue
-            break
+            if answer.status not in (401, 403):
+                break
+            skewed = b"RequestTimeTooSkewed" in answer.body
+            if not (self._learn_time(answer) if skewed else self._learn_credentials()):
+                break
         if answer.status in accept:
             return answer
         raise refusal(self.wire.what, answer)
@@ -95,7 +101,7 @@ class S3Client:
         canonical = hashlib.sha256(f"{method}\n{path}\n{pairs}\n{lines}\n\n{names}\n{sha256}".encode()).hexdigest()
         signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}".encode(), "sha256").hex()
         told["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._credentials.key_id}/{scope}, "
+            f"AWS4-HMAC-SHA256 Credential={self.credentials.key_id}/{scope}, "
             f"SignedHeaders={names}, Signature={signature}"
         )
         return path.removeprefix(self.wire.prefix) + (f"?{pairs}" if pairs else ""), told
@@ -119,7 +125,7 @@ class S3Client:
             f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\nIf-None-Match: *\r\n"
             f"x-amz-checksum-sha256: {checksum}\r\nx-amz-content-sha256: {sha256}\r\nx-amz-date: {time}\r\n"
             f"{OWNER}: {owner}\r\n{SHA256}: {sha256}\r\n"
-            f"Authorization: AWS4-HMAC-SHA256 Credential={self._credentials.key_id}/{scope}, "
+            f"Authorization: AWS4-HMAC-SHA256 Credential={self.credentials.key_id}/{scope}, "
             f"SignedHeaders={_CREATION}, Signature={signature}\r\nContent-Length: {size}\r\n\r\n"
         )
         if not lines.count("\r") == lines.count("\n") == _CREATION_LINES:
@@ -137,10 +143,19 @@ class S3Client:
         return known[1]
 
     def _key(self, scope: str) -> bytes:
-        key = b"AWS4" + self._credentials.secret.encode()
+        key = b"AWS4" + self.credentials.secret.encode()
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
         return key
+
+    def _learn_credentials(self) -> bool:
+        """Somebody may have changed them since the daemon started. False when the file holds the same."""
+        found = read_credentials(self._settings)
+        if found == self.credentials:
+            return False
+        self.credentials, self._moment = found, (-1, ("", "", b""))
+        log.info("the store refused our credentials, and there are new ones", extra={"action": "s3.credentials"})
+        return True
 
     def _learn_time(self, answer: Answer) -> bool:
         """The store's clock is what it compares ours with; ours may have been set wrong."""

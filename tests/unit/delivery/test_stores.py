@@ -21,6 +21,7 @@ from agent.delivery.wire import Body
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
 from agent.testing.target import DATASET, outgoing
 from tests import servers
+from tests.conftest import free_port, running
 from tests.unit.delivery.meddler import Meddler
 
 BIG = os.urandom(16 << 20)
@@ -69,6 +70,25 @@ def test_what_a_store_that_lies_guarantees(tmp_path: Path) -> None:
         target._put = rotten
         assert target.send(DATASET, outgoing("data/a", b"abc")) != sha256(b"abc")
         target.close()
+
+
+def test_credentials_that_were_changed_while_the_agent_runs(tmp_path: Path) -> None:
+    servers.obstore_or_skip()
+    (tmp_path / "data" / servers.BUCKET).mkdir(parents=True)
+    port = free_port()
+    command = [servers.program("rclone"), "serve", "s3", str(tmp_path / "data"), "--addr", f"127.0.0.1:{port}"]
+    target = s3(tmp_path, port)
+    listed = {"data/a": sha256(b"abc"), "data/b": sha256(b"def")}
+    with running([*command, "--auth-key", f"{servers.KEY},{servers.SECRET}"], port):
+        target.send(DATASET, outgoing("data/a", b"abc"))
+        assert target.commit(DATASET, render(listed)).missing == ("data/b",)
+    with running([*command, "--auth-key", "newkey,newsecret123"], port):
+        with pytest.raises(Misconfigured, match="check the credentials"):
+            target.send(DATASET, outgoing("data/b", b"def"))
+        (tmp_path / "s3-credentials").write_text("newkey\nnewsecret123\n")
+        assert target.send(DATASET, outgoing("data/b", b"def")) == sha256(b"def")
+        assert target.commit(DATASET, render(listed)).files == listed
+    target.close()
 
 
 def test_parts_are_gone_on_with_after_a_restart(weed) -> None:
