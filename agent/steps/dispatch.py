@@ -20,7 +20,7 @@ from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
 from agent.delivery.worker import Delivered, Interrupted, Superseded, Worker
 from agent.document import seal
-from agent.errors import ScopeAgentError, SourceChanged, Unreachable
+from agent.errors import Retryable, ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import Entry, Outbox
 from agent.steps import workspace
 from agent.steps.release import ReleaseStep
@@ -98,6 +98,9 @@ class Dispatch:
             self._settle_again(entry.acquisition, error)
         except ScopeAgentError as error:
             self._failed(entry, error)
+        except Exception as error:  # supervisor: a bug met by one acquisition must not stop the others
+            log.exception("delivery failed", extra={"action": "step.failed", "acquisition": entry.acquisition.id})
+            self._failed(entry, Retryable(f"{type(error).__name__}: {error}"))
 
     def _must_yield(self) -> bool:
         """The daemon stops, the microscope is busy, or this is large and something more urgent came."""

@@ -99,14 +99,15 @@ def test_a_large_one_gives_way_and_goes_on(bench, outbox, tmp_path) -> None:  # 
     assert outbox.counts() == {State.VERIFIED: 2}
 
 
-def test_one_that_fails_blocks_no_other(bench, outbox, tmp_path) -> None:  # noqa: F811
+@pytest.mark.parametrize("error", [Retryable("stuck"), KeyError("a bug"), OSError("the drafts are gone")])
+def test_one_that_fails_blocks_no_other(bench, outbox, tmp_path, error) -> None:  # noqa: F811
     for number in (1, 2, 3):
         queue(outbox, tmp_path, number)
     plain = bench.target.send
 
     def send(dataset, file):
         if dataset == "d3" and file.target == "data/a":
-            raise Retryable("stuck")
+            raise error
         return plain(dataset, file)
 
     bench.target.send = send
