@@ -283,14 +283,16 @@ def _reduced(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if plane.ndim not in (2, 3) or (plane.ndim == 3 and plane.shape[-1] > _MAX_SAMPLES):
         raise Rejected(f"a plane of shape {plane.shape} cannot be shown")
     plane = np.abs(plane) if np.iscomplexobj(plane) else plane
+    # Counts of double precision may be larger than single precision holds.
+    precision = np.float64 if plane.dtype == np.float64 else np.float32
     factor = max(1, round(max(plane.shape[:2]) / SIDE))
     if factor > 1:
         # A line scan is shortened along its line only.
         high, wide = (min(factor, length) for length in plane.shape[:2])
         rows, columns = plane.shape[0] // high, plane.shape[1] // wide
         cut = plane[: rows * high, : columns * wide]
-        plane = cut.reshape((rows, high, columns, wide, *cut.shape[2:])).mean(axis=(1, 3), dtype=np.float32)
-    return plane.astype(np.float32)
+        plane = cut.reshape((rows, high, columns, wide, *cut.shape[2:])).mean(axis=(1, 3), dtype=precision)
+    return plane.astype(precision)
 
 
 def _picture(plane: np.ndarray[Any, Any], name: str, file: str) -> Picture:

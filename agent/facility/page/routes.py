@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,7 +12,7 @@ from fastapi import Query as Parameter
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from agent.contract.layout import METHODS
+from agent.contract.layout import DATA, MANIFEST, METHODS
 from agent.errors import Rejected
 from agent.facility.access import Reader, check_read, everything
 from agent.facility.api import record_of
@@ -26,6 +27,7 @@ from agent.facility.storage import Storage
 
 _MAX_METHODS = 64 * 1024
 _MAX_PICTURES = 99
+_MAX_DOCUMENTS = 20
 _FLEET_WIDE = [Depends(everything)]
 _Instrument = Annotated[str, Parameter(max_length=130)]
 
@@ -76,7 +78,8 @@ def page_routes() -> APIRouter:
             dataset=dataset,
             entry=parts.catalogue.at(dataset),
             record=record_of(parts.storage, dataset),
-            hashes=_hashes(parts.storage, dataset),
+            hashes=(hashes := _hashes(parts.storage, dataset)),
+            sizes=_sizes(parts.storage, dataset, hashes),
             methods=_methods(parts.storage, dataset),
             preview=parts.previews.of(dataset),
             put_off=parts.previews.is_waiting(dataset),
@@ -153,6 +156,15 @@ def _hashes(storage: Storage, dataset: str) -> dict[str, str]:
         return storage.manifest(dataset)
     except Rejected:
         return {}
+
+
+def _sizes(storage: Storage, dataset: str, hashes: Mapping[str, str]) -> dict[str, int]:
+    """Bytes of the documents, whose sizes no record tells; those of the data are in it."""
+    found = {}
+    for path in [*(path for path in hashes if not path.startswith(f"{DATA}/")), MANIFEST][:_MAX_DOCUMENTS]:
+        with suppress(Refusal):
+            found[path] = storage.open(dataset, path).size
+    return found
 
 
 def _methods(storage: Storage, dataset: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from agent.contract.manifest import parse
+from agent.facility.page.render import size
 
 from .rig import DATASET, Agent, Running, files, running
 
@@ -226,6 +228,16 @@ def test_the_page_of_a_dataset_escapes_every_field(agent: Agent, facility: Runni
         assert "49" not in page.text.split("<main")[1].split("integrity")[0] or "{{7*7}}" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "&lt;img" in httpx.get(facility.url + f"/view/{DATASET}", trust_env=False).text
+
+
+def test_every_file_of_the_page_has_its_size(agent: Agent, facility: Running) -> None:
+    """The record cannot say its own, nor that of what is made of it."""
+    agent.deliver(sent := files())
+    page = httpx.get(facility.url + f"/view/{DATASET}", trust_env=False).text
+    sizes = re.findall(r'download>([^<]+)</a></th><td class="number" data-label="size">([^<]+)</td>', page)
+    assert {name for name, _ in sizes} == {*sent, "manifest-sha256.txt"}
+    assert dict(sizes)["acquisition.json"] == size(len(sent["acquisition.json"]))
+    assert all(said[0].isdigit() for _, said in sizes), sizes
 
 
 def test_a_dataset_without_a_readable_record_is_kept_and_said_so(agent: Agent, facility: Running) -> None:

@@ -159,6 +159,18 @@ def test_colour_float_and_odd_images(tmp_path: Path) -> None:
     assert shown(picture).max() == 0
 
 
+@pytest.mark.parametrize("side", [64, 1000])
+def test_counts_beyond_single_precision(tmp_path: Path, side: int) -> None:
+    plane = np.full((side, side), -1e200)
+    plane[:, side // 2 :] = 3e300
+    tifffile.imwrite(data(tmp_path) / "a.tif", plane)
+    (picture,), problem = thumbnails.draw(laid(tmp_path), DATASET, [])
+    assert problem is None
+    pixels = shown(picture)
+    assert (pixels[0, 0], pixels[0, -1]) == (0, 255)
+    assert picture.said["high"] == pytest.approx(3e300)
+
+
 @pytest.mark.parametrize(("shape", "size"), [((1, 5000), (312, 1)), ((4000, 1), (1, 333)), ((1, 1), (1, 1))])
 def test_line_scans_and_single_pixels(tmp_path: Path, shape: tuple[int, int], size: tuple[int, int]) -> None:
     plane = np.arange(shape[0] * shape[1], dtype=np.uint16).reshape(shape)
