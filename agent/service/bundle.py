@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,9 +81,10 @@ def make_bundle(to: Path, python: str, platform: str, extras: list[str], source:
     wanted.unlink()
     others = making / "others.txt"
     others.write_text("\n".join(line for line in pins.splitlines() if not line.startswith("scope-agent")) + "\n")
-    tags = ["--platform", platform, "--python-version", python, "--implementation", "cp"]
+    target = [word for tag in tags(platform) for word in ("--platform", tag)]
+    target += ["--python-version", python, "--implementation", "cp"]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--no-deps", "--only-binary=:all:", *tags, "-r", str(others), "-d", str(wheels)])
+    _run([*pip, "--no-deps", "--only-binary=:all:", *target, "-r", str(others), "-d", str(wheels)])
     others.unlink()
     missing = incomplete(wheels, f"scope-agent[{','.join(extras)}]", python, platform)
     if missing:
@@ -90,6 +92,15 @@ def make_bundle(to: Path, python: str, platform: str, extras: list[str], source:
     _beside(making, python, platform, extras)
     making.replace(to)
     return sum(1 for path in to.rglob("*") if path.is_file())
+
+
+def tags(platform: str) -> list[str]:
+    """The tags of wheels that run there: those for an older glibc, too, which pip does not know by itself."""
+    found = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", platform)
+    if found is None:
+        return [platform]
+    minor, machine = int(found[1]), found[2]
+    return [*(f"manylinux_2_{older}_{machine}" for older in range(minor, 4, -1)), f"manylinux2014_{machine}"]
 
 
 def incomplete(wheels: Path, root: str, python: str, platform: str) -> list[str]:

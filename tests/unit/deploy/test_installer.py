@@ -14,7 +14,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 from agent.errors import Misconfigured
-from agent.service.bundle import checkout, incomplete, make_bundle, shipped, shipped_file
+from agent.service.bundle import checkout, incomplete, make_bundle, shipped, shipped_file, tags
 from agent.service.plan import hosted
 from tests.conftest import ROOT
 
@@ -239,6 +239,16 @@ def test_an_installed_scope_agent_makes_a_bundle_of_the_folder_it_is_asked_in(tm
     assert checkout(installed, ROOT) == ROOT
     with pytest.raises(Misconfigured, match="in the folder of scope-agent"):
         checkout(installed, tmp_path)
+
+
+def test_wheels_for_older_systems_are_taken_too() -> None:
+    """The pip that comes with Python 3.11 takes the one that is named and no other."""
+    assert tags("win_amd64") == ["win_amd64"]
+    assert tags("macosx_11_0_arm64") == ["macosx_11_0_arm64"]
+    linux = tags("manylinux_2_28_x86_64")
+    assert linux[0] == "manylinux_2_28_x86_64"
+    assert {"manylinux_2_24_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"} <= set(linux)
+    assert {"manylinux_2_29_x86_64", "manylinux_2_34_x86_64"}.isdisjoint(linux)
 
 
 def test_an_unknown_platform_is_one_line(tmp_path: Path) -> None:
