@@ -57,6 +57,7 @@ from agent.telemetry.publisher import Publisher
 log = logging.getLogger(__name__)
 
 STOP_S = 4.5
+_CLOSE_S = 2.0
 
 
 class Daemon:
@@ -69,6 +70,8 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
         self._supervisor = Supervisor(self._clock)
+        self.hangs = False
+        """After `run`: threads are left that no longer answer, such as in a call to a share that does not return."""
         self.topics = Topics(config.site, config.instrument, *([config.mqtt.prefix] if config.mqtt else []))
 
     def stop(self) -> None:
@@ -99,7 +102,7 @@ class Daemon:
                 registry=Registry.open(state),
                 around=ContextLog(state / "context"),
             )
-            with contextlib.closing(outbox), contextlib.closing(target):
+            with contextlib.closing(outbox), self._closed(target):
                 if damage:
                     log.error("%s", damage, extra={"action": "outbox.damaged"})
                     outbox.announce([announce.alert(self.topics, "outbox-rebuilt", damage, self._clock.now_ns())])
@@ -114,7 +117,8 @@ class Daemon:
     ) -> None:
         sources = self._sources(station.outbox)
         pipeline = self._pipeline(station, target, sources)
-        heart = Heart(station, pipeline.listen, publisher, self._config.state, self._supervisor.problems)
+        problems = lambda: [*self._supervisor.problems(), *pipeline.dispatch.stuck()]  # noqa: E731
+        heart = Heart(station, pipeline.listen, publisher, self._config.state, problems)
         notifier = Notifier()
         with _started(sources):
             try:
@@ -138,6 +142,17 @@ class Daemon:
                 heart.stop()
                 self._drain()
 
+    @contextlib.contextmanager
+    def _closed(self, target: Target) -> Iterator[None]:
+        """Close it after the block: in a thread, for a share that hangs would keep us for ever."""
+        try:
+            yield
+        finally:
+            closing = threading.Thread(target=target.close, name="scope-agent-close", daemon=True)
+            closing.start()
+            closing.join(_CLOSE_S)
+            self.hangs = self.hangs or closing.is_alive()
+
     def _watch_us(self, heart: Heart) -> None:
         """What lets others see how we are."""
         if self._config.metrics.port:
@@ -151,6 +166,7 @@ class Daemon:
 
     def _drain(self) -> None:
         left = self._supervisor.stop(STOP_S)
+        self.hangs = bool(left)
         for name in left:
             log.warning("%s did not stop in time; nothing is lost", name, extra={"action": "stop.late"})
         log.info("scope-agent stopped", extra={"action": "stopped"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +33,10 @@ def run(config: ConfigOption = None) -> None:
     set_up(settings.state / "log", settings.log, terminal=True)
     lower_priority()
     daemon.run()
+    if daemon.hangs:
+        # Python would wait for threads that wait for a share; whatever they did is done again after the next start.
+        logging.shutdown()
+        os._exit(0)
 
 
 @app.command()

@@ -31,6 +31,8 @@ from agent.telemetry import announce
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+_STUCK_S = 600.0
+"""A delivery that neither asked whether it may go on nor ended for so long may hang, as in a share that is away."""
 GUARANTEES = "guarantees"
 """Fact in the outbox: what the target does not guarantee, as JSON."""
 
@@ -53,6 +55,8 @@ class Dispatch:
     release: ReleaseStep | None = None
     """Uses the same target, when nothing is to be delivered."""
     _looked: float = 0.0
+    _moved_at: float | None = None
+    """When it last went on; None while nothing is under way."""
     _under_way: Entry | None = field(default=None)
     _orphans_due: float = 0.0
     _learnt: bool = False
@@ -61,6 +65,21 @@ class Dispatch:
         """Do what is most urgent of what is due. True when there was something."""
         if self._paused():
             return False
+        self._moved_at = self.station.clock.monotonic()
+        try:
+            return self._most_urgent()
+        finally:
+            self._moved_at = None
+
+    def stuck(self) -> list[str]:
+        """What seems to hang, one line; may be called from any thread."""
+        moved_at = self._moved_at
+        waited = self.station.clock.monotonic() - moved_at if moved_at is not None else 0.0
+        if waited < _STUCK_S:
+            return []
+        return [f"deliver: nothing has moved for {int(_STUCK_S) // 60} minutes: does {self.settings.place} hang?"]
+
+    def _most_urgent(self) -> bool:
         now = self.station.clock.now_ns()
         for entry in self.station.outbox.due(State.QUEUED, now, limit=1):
             self._begin(entry)
@@ -104,6 +123,8 @@ class Dispatch:
 
     def _must_yield(self) -> bool:
         """The daemon stops, the microscope is busy, or this is large and something more urgent came."""
+        if self._moved_at is not None:
+            self._moved_at = self.station.clock.monotonic()
         if self.interrupted() or self._paused():
             return True
         now = self.station.clock.monotonic()

@@ -185,3 +185,26 @@ def test_what_the_target_does_not_guarantee_is_recorded(bench, outbox, tmp_path,
         pass
     assert json.loads(outbox.fact(GUARANTEES, ""))["not_guaranteed"] == ["it may lose everything"]
     assert caplog.text.count("it may lose everything") == 1
+
+
+def test_a_delivery_that_seems_to_hang_is_told(bench, outbox, tmp_path) -> None:  # noqa: F811
+    queue(outbox, tmp_path, 1)
+    clock, told = bench.station.clock, []
+    plain = bench.target.send
+
+    def send(dataset, file):
+        clock.pass_(590)
+        told.append(bench.stuck())
+        for _ in file.blocks(0):
+            pass
+        clock.pass_(590)
+        told.append(bench.stuck())
+        clock.pass_(20)
+        told.append(bench.stuck())
+        return plain(dataset, file)
+
+    bench.target.send = send
+    assert bench.stuck() == []
+    bench.step()
+    assert told == [[], [], ["deliver: nothing has moved for 10 minutes: does http://x/ hang?"]]
+    assert bench.stuck() == []
