@@ -98,8 +98,11 @@ def ours(place: str, address: str, source: str, number: str, parallel: str) -> C
         files = (NewFile(f"data/{name}", path, "data", *identity(path)) for name, path in found)
         outbox.save(run, dataset=DATASET.format(int(number)), files=files)
 
-        def seal(_entry, entries) -> dict[str, bytes]:
-            return {"acquisition.json": b"\n".join(entry.sha256.encode() for entry in entries)}
+        def seal(_entry, entries) -> dict[str, Path]:
+            record = state / "acquisition.json"
+            with record.open("w") as out:
+                out.writelines(f"{entry.sha256}\n" for entry in entries)
+            return {"acquisition.json": record}
 
         Worker(outbox, target, seal, lambda: False, settings.parallel).deliver(outbox.get("id"))
         shutil.rmtree(state, ignore_errors=True)

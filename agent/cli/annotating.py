@@ -37,7 +37,11 @@ def annotate(path: Path, out: Path, profile: Path | None, config: Path | None = 
     with tempfile.TemporaryDirectory() as folder:
         workspace.write(Path(folder) / "work", documents)
         entries = [_copy(file, target) for file in files_of(acquisition, Path(folder) / "work")]
-    _write_sealed(target, seal(documents.record, documents.crate, entries), entries)
+    entries.sort(key=lambda entry: entry.path)
+    sealed = seal(documents.record, documents.crate, entries, target)
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sealed.items()}
+    hashes |= {entry.path: entry.sha256 for entry in entries}
+    (target / layout.MANIFEST).write_bytes(manifest.render(hashes))
     return target
 
 
@@ -101,11 +105,3 @@ def _copy(file: NewFile, target: Path) -> FileEntry:
         role=file.role,
         annotated=reading.delivered_sha256 != reading.source_sha256,
     )
-
-
-def _write_sealed(target: Path, sealed: dict[str, bytes], entries: list[FileEntry]) -> None:
-    hashes = {entry.path: entry.sha256 for entry in entries}
-    for name, body in sealed.items():
-        (target / name).write_bytes(body)
-        hashes[name] = hashlib.sha256(body).hexdigest()
-    (target / layout.MANIFEST).write_bytes(manifest.render(hashes))

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -24,6 +24,7 @@ from agent.contract.manifest import parse
 from agent.delivery.ahead import ahead, beside
 from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
 from agent.delivery.port import Held, Outgoing, SmallFile
+from agent.delivery.seen import Seen
 from agent.delivery.settings import FolderSettings
 from agent.delivery.small_files import SmallFiles
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
@@ -39,9 +40,6 @@ _WINDOW = 32 << 20
 _MANY = 16
 """From so many files on, one call brings them all to the disk."""
 _READERS = 8
-_Seen = tuple[int, int, str]
-"""Size, time (ns) and hash."""
-_NEVER: _Seen = (-1, -1, "")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -58,8 +56,8 @@ class FolderTarget:
         self._root = Path(reaching(str(settings.path)))
         self._used = used
         self._read_back = settings.read_back
-        self._sent: dict[str, _Seen] = {}
-        """By path: what was on the disk as it was sent, until its dataset is committed."""
+        self._seen = Seen()
+        """What was on the disk as it was sent, until its dataset is committed."""
         self._small = SmallFiles(self._root, self._make_room, self._settled)
 
     def check(self) -> None:
@@ -120,15 +118,14 @@ class FolderTarget:
             self._present()
             final = self._root / check_dataset_path(dataset)
             if (final / MANIFEST).exists():
-                return _compared(listed, self._hashes(final))
+                return _compared(listed, self._hashes(final, listed))
             staged = self._staged(dataset)
             self._small.finish()
-            held = _compared(listed, self._hashes(staged, durably=True))
+            held = _compared(listed, self._hashes(staged, listed, durably=True))
             if held.missing or held.different:
                 return held
             self._publish(dataset, manifest, listed)
-            for path in listed:
-                self._sent.pop(str(staged / path), None)
+            self._seen.forget(str(staged / path) for path in listed)
             return held
 
     def held(self, dataset: str) -> Held:
@@ -137,7 +134,8 @@ class FolderTarget:
             self._present()
             if not (final / MANIFEST).exists():
                 raise Rejected(f"{self._shown} has no dataset {dataset}")
-            return _compared(parse((final / MANIFEST).read_bytes()), self._hashes(final))
+            listed = parse((final / MANIFEST).read_bytes())
+            return _compared(listed, self._hashes(final, listed))
 
     def record(self, dataset: str, name: str = RECORD) -> bytes | None:
         with self._translated():
@@ -171,7 +169,7 @@ class FolderTarget:
         self._used = True
 
     def _settled(self, path: str, status: os.stat_result, digest: str) -> None:
-        self._sent[path] = (status.st_size, status.st_mtime_ns, digest)
+        self._seen.note(path, status, digest)
 
     def _staged(self, dataset: str) -> Path:
         return self._root / _STAGING / check_dataset_path(dataset)
@@ -211,17 +209,17 @@ class FolderTarget:
             raise Retryable(f"{window.at} of {file.size} bytes of {file.target} were written: writing it again")
         return file.digest() if file.digest is not None else own.hexdigest()
 
-    def _hashes(self, folder: Path, *, durably: bool = False) -> dict[str, str]:
+    def _hashes(self, folder: Path, listed: Mapping[str, str], *, durably: bool = False) -> dict[str, str]:
         """By path in the folder; what was read back when it was sent and has not changed is not read a third time."""
         found: dict[str, str] = {}
         left: list[Path] = []
         for name, path in _files(folder):
-            size, mtime_ns, known = self._sent.get(path, _NEVER)
-            status = os.stat(path)  # noqa: PTH116 - tens of thousands of small files
-            if (size, mtime_ns) == (status.st_size, status.st_mtime_ns):
-                found[name] = known
-            else:
+            known = self._seen.digest(path, os.stat(path))  # noqa: PTH116 - tens of thousands of small files
+            if known is None:
                 left.append(Path(path))
+            else:
+                # The same text as in the manifest, not a hundred thousand of the same.
+                found[name] = known if listed.get(name) != known else listed[name]
         digest = _sha256
         if durably:
             digest = _looked_up if len(left) >= _MANY and sync_all(folder) else _on_disk
@@ -231,9 +229,8 @@ class FolderTarget:
 
     def _publish(self, dataset: str, manifest: bytes, listed: dict[str, str]) -> None:
         staged, final = self._staged(dataset), self._root / dataset
-        for name, path in list(_files(staged)):
-            if name not in listed:
-                Path(path).unlink()
+        for path in [path for name, path in _files(staged) if name not in listed]:
+            Path(path).unlink()
         draft = self._part(dataset, MANIFEST)
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as out:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -18,8 +20,8 @@ from agent.delivery.reading import BLOCK, Reading, Whole, sha256_of, still, unch
 from agent.errors import Mismatch, Retryable
 from agent.outbox import Entry, FileRow, Outbox, Sent
 
-Seal = Callable[[Entry, list[FileEntry]], dict[str, bytes]]
-"""The documents that name the hashes of all files: `{path in the dataset: bytes}`."""
+Seal = Callable[[Entry, Iterable[FileEntry]], Mapping[str, Path]]
+"""Writes the documents that name the hashes of all files: `{path in the dataset: where it is}`."""
 
 SMALL = 16 << 20
 """Files up to this size are sent several at a time; larger ones alone, read ahead while they are sent."""
@@ -87,21 +89,16 @@ class Worker:
 
     def _deliver(self, entry: Entry, dataset: str) -> Delivered:
         self._send_left(entry, dataset, data=True)
-        files = [_entry(row) for row in self.outbox.each_file(entry.acquisition.id)]
-        hashes = {file.path: file.sha256 for file in files}
-        size = sum(file.size for file in files)
+        files = _Entries(self.outbox, entry.acquisition.id)
         sealed = self.seal(entry, files)
-        del files
-        for path in sorted(sealed):
-            hashes[path] = self._send_bytes(dataset, path, sealed[path])
-            size += len(sealed[path])
-        listed, count = manifest.render(hashes), len(hashes)
-        # A hundred thousand names and hashes are needed once at a time.
-        del sealed, hashes
+        own = {path: self._send_sealed(dataset, path, sealed[path]) for path in sorted(sealed)}
+        count, size = len(own), sum(path.stat().st_size for path in sealed.values())
         for row in self.outbox.each_file(entry.acquisition.id):
             # What was sent an hour ago may have been rewritten since.
             still(row)
-        self._commit(entry, dataset, listed)
+            count, size = count + 1, size + (row.delivered_size or 0)
+        hashes = ((file.path, file.sha256) for file in files)
+        self._commit(entry, dataset, manifest.listed(heapq.merge(hashes, own.items())))
         return Delivered(count, size)
 
     def send_metadata(self, entry: Entry) -> None:
@@ -242,18 +239,19 @@ class Worker:
         self.outbox.reset(row)
         return Differs(f"{row.target} arrived with other bytes than were sent: sending it again")
 
-    def _send_bytes(self, dataset: str, path: str, content: bytes) -> str:
-        digest = hashlib.sha256(content).hexdigest()
-        outgoing = Outgoing(path, len(content), lambda offset: _sliced(content, offset), digest=lambda: digest)
+    def _send_sealed(self, dataset: str, path: str, content: Path) -> str:
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = content.stat().st_size
+        outgoing = Outgoing(path, size, lambda offset: _read(content, offset), digest=lambda: digest)
         if self.target.send(dataset, outgoing) != digest:
             raise Differs(f"{path} arrived with other bytes than were sent: sending it again")
         return digest
 
     def _commit(self, entry: Entry, dataset: str, listed: bytes) -> Held:
         held = self.target.commit(dataset, listed)
-        hashes = manifest.parse(listed)
         wrong = {*held.missing, *held.different}
-        if not wrong and all(held.files.get(path) == digest for path, digest in hashes.items()):
+        if not wrong and _holds(held, listed):
             return held
         rows = self.outbox.files(entry.acquisition.id)
         again = [row for row in rows if row.target in wrong or held.files.get(row.target) != row.sha256]
@@ -275,8 +273,27 @@ def _goes_whole(row: FileRow) -> bool:
     return row.description is None and row.upload is None
 
 
-def _sliced(content: bytes, offset: int) -> Iterator[bytes]:
-    return (content[at : at + BLOCK] for at in range(offset, len(content), BLOCK))
+def _read(path: Path, offset: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _holds(held: Held, listed: bytes) -> bool:
+    """The far side holds what the manifest lists."""
+    return all(held.files.get(path) == digest for path, digest in manifest.pairs(listed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What was sent of an acquisition, by path: read anew, some at a time, whenever it is gone through."""
+
+    outbox: Outbox
+    acquisition_id: str
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        return map(_entry, self.outbox.each_file(self.acquisition_id))
 
 
 def _known(digest: str | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.document.context import Context, Documents
@@ -22,8 +23,8 @@ def build(context: Context, acquisition: Acquisition, snapshot: Snapshot) -> Doc
     return assemble.build(context, acquisition, snapshot)
 
 
-def seal(record: Record, crate: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
-    """The record, the RO-Crate and its page, now that the hashes of all other files are known."""
+def seal(record: Record, crate: dict[str, Any], files: Iterable[FileEntry], folder: Path) -> dict[str, Path]:
+    """Write the record, the RO-Crate and its page, now that all other files are known; see agent.document.assemble."""
     from agent.document import assemble
 
-    return assemble.seal(record, crate, files)
+    return assemble.seal(record, crate, files, folder)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
+import heapq
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TextIO
 
 from agent.acquisition import Acquisition
 from agent.contract.layout import CRATE, PREVIEW, RECORD
@@ -20,7 +23,7 @@ from agent.document.methods import methods
 from agent.document.ome import file_uuid, sheet
 from agent.document.planes_xml import from_dataset
 from agent.document.preview import preview
-from agent.document.record import build_record
+from agent.document.record import build_record, record_with_files
 from agent.document.rocrate import crate, with_files
 from agent.snapshot import Snapshot
 
@@ -48,28 +51,30 @@ def _packed(snapshot: Snapshot) -> bytes:
     return gzip.compress(_utf8(content), compresslevel=6, mtime=0)
 
 
-def seal(draft: Record, unsealed: dict[str, Any], files: Sequence[FileEntry]) -> dict[str, bytes]:
-    """acquisition.json, ro-crate-metadata.json and its page for people, now that the hashes of all files are known."""
-    listed = sorted(files, key=lambda file: file.path)
-    record = draft.model_copy(update={"files": listed})
-    content = _json(record.model_dump(mode="json"))
-    own = FileEntry(path=RECORD, size=len(content), sha256=hashlib.sha256(content).hexdigest(), role="record")
-    whole = with_files(unsealed, [*listed, own])
+def seal(draft: Record, unsealed: dict[str, Any], files: Iterable[FileEntry], folder: Path) -> dict[str, Path]:
+    """acquisition.json, ro-crate-metadata.json and its page for people, now that the hashes of all files are known.
+
+    Written into `folder`, by their names. `files` are sorted by their path and gone through several times: there may
+    be a hundred thousand, and they are never all held. Raises OSError where the folder cannot be written.
+    """
+    made = {name: folder / name for name in (RECORD, CRATE, PREVIEW)}
+    with _text(made[RECORD]) as out:
+        record_with_files(out, draft, files)
+    with made[RECORD].open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    own = FileEntry(path=RECORD, size=made[RECORD].stat().st_size, sha256=digest, role="record")
+    with _text(made[CRATE]) as out:
+        with_files(out, unsealed, lambda: heapq.merge(files, (own,), key=attrgetter("path")))
     methods = next(str(entity["description"]) for entity in unsealed["@graph"] if entity["@id"] == "./")
-    page = preview(record, methods, [*listed, own])
-    return {RECORD: content, CRATE: _json(whole), PREVIEW: _utf8(page)}
+    with _text(made[PREVIEW]) as out:
+        out.write(preview(draft, methods, chain(files, (own,))))
+    return made
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    """Encoded as it is written: of 100,000 files the pieces alone would be hundreds of megabytes."""
-    written = io.BytesIO()
-    text = io.TextIOWrapper(written, encoding="utf-8", errors="replace", newline="\n")
-    json.dump(content, text, indent=1, ensure_ascii=False)
-    text.write("\n")
-    text.detach()
-    return written.getvalue()
+def _text(path: Path) -> TextIO:
+    """File names and drivers hold halves of characters that UTF-8 cannot: no reason to lose an acquisition."""
+    return path.open("w", encoding="utf-8", errors="replace", newline="\n")
 
 
 def _utf8(text: str) -> bytes:
-    """File names and drivers hold halves of characters that UTF-8 cannot: no reason to lose an acquisition."""
     return text.encode("utf-8", "replace")

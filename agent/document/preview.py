@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import islice
 from urllib.parse import quote
 
 from agent.contract.layout import CRATE, RECORD
@@ -24,7 +25,7 @@ td{overflow-wrap:anywhere}tr+tr>*{border-top:1px solid #e6eaf0}code{font-size:.8
 Rows = Iterable[tuple[str, str]]
 
 
-def preview(record: Record, methods: str, files: Sequence[FileEntry]) -> str:
+def preview(record: Record, methods: str, files: Iterable[FileEntry]) -> str:
     """The page. `files`: all files but this page and the crate; texts come from users and are escaped."""
     parts = [
         _quiet(" · ".join((record.site, record.instrument, f"{record.started_at[:19]} UTC", record.id))),
@@ -120,12 +121,14 @@ def _tier(tier: Tier) -> str:
     return escape(said + missing)
 
 
-def _files(files: Sequence[FileEntry]) -> str:
+def _files(files: Iterable[FileEntry]) -> str:
+    coming = iter(files)
     rows = [
         f'<tr><td><a href="{quote(file.path)}">{escape(file.path)}</a></td><td>{file.size:,}</td>'
         f"<td><code>{file.sha256}</code></td></tr>"
-        for file in files[:_MANY]
+        for file in islice(coming, _MANY)
     ]
-    more = f'<p class="quiet">and {len(files) - _MANY:,} more</p>' if len(files) > _MANY else ""
+    left = sum(1 for _ in coming)
+    more = f'<p class="quiet">and {left:,} more</p>' if left else ""
     head = '<tr><th scope="col">name</th><th scope="col">bytes</th><th scope="col">SHA-256</th></tr>'
     return f"<h2>Files</h2>\n<table>{head}{''.join(rows)}</table>{more}"

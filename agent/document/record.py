@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TextIO
+
 from agent.acquisition import Acquisition
 from agent.clock import iso
 from agent.contract.layout import COMPANION
 from agent.contract.record import (
     AgentInfo,
     Counts,
+    FileEntry,
     Hardware,
     Integrity,
     Planes,
@@ -15,6 +19,7 @@ from agent.contract.record import (
     Tier,
 )
 from agent.document.context import Context
+from agent.document.listing import flat, write_object
 from agent.snapshot import Snapshot
 from agent.sources.events import FinishReason
 from agent.sources.spelling import shown
@@ -23,7 +28,7 @@ from agent.sources.spelling import shown
 def build_record(
     context: Context, acquisition: Acquisition, snapshot: Snapshot, completeness: dict[str, Tier]
 ) -> Record:
-    """The record of an acquisition; `seal` adds the files."""
+    """The record of an acquisition; `record_with_files` adds the files."""
     plan = acquisition.plan
     return Record(
         id=acquisition.id,
@@ -53,6 +58,13 @@ def build_record(
         integrity=_integrity(acquisition, snapshot),
         agent=AgentInfo(version=context.agent_version, config_sha256=context.config_sha256),
     )
+
+
+def record_with_files(out: TextIO, draft: Record, files: Iterable[FileEntry]) -> None:
+    """The record's JSON with these files."""
+    listed = (flat(file.model_dump(mode="json"), 2) for file in files)
+    write_object(out, draft.model_dump(mode="json"), {"files": listed}, 0)
+    out.write("\n")
 
 
 def _planes(snapshot: Snapshot) -> Planes | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TextIO
 
 from agent.acquisition import Acquisition
 from agent.clock import iso
 from agent.contract.layout import COMPANION, CRATE, DEVICE_STATE, PREVIEW, RECORD
 from agent.contract.record import Captured, Component, FileEntry
 from agent.document.context import Context
+from agent.document.listing import flat, indented, write_object
 from agent.document.quality import actions
 from agent.snapshot import Snapshot
 
@@ -67,21 +69,33 @@ def _mentions(quality: list[dict[str, Any]]) -> dict[str, str] | list[dict[str, 
     return [{"@id": "#acquisition"}, *done] if done else {"@id": "#acquisition"}
 
 
-def with_files(unsealed: dict[str, Any], files: Iterable[FileEntry]) -> dict[str, Any]:
-    """The crate with every file as a part of the dataset and as result of the acquisition where it is data."""
-    entries = sorted(files, key=lambda file: file.path)
-    parts = [_file(entry) for entry in entries]
-    named = [{"@id": part["@id"]} for part in parts]
-    graph = []
-    for entity in unsealed["@graph"]:
-        one = dict(entity)
-        if one["@id"] == "./":
-            one["hasPart"] = named
-        elif one["@id"] == "#acquisition":
-            data = [name for name, entry in zip(named, entries, strict=True) if entry.role == "data"]
-            one["result"] = data or [{"@id": "./"}]
-        graph.append(one)
-    return {"@context": unsealed["@context"], "@graph": graph + parts}
+def with_files(out: TextIO, unsealed: dict[str, Any], files: Callable[[], Iterable[FileEntry]]) -> None:
+    """Write the crate with every file as a part of the dataset and as result of the acquisition where it is data.
+
+    `files` gives them by path, each time anew.
+    """
+    out.write(f'{{\n "@context": {indented(unsealed["@context"], 1)},\n "@graph": [')
+    for number, entity in enumerate(unsealed["@graph"]):
+        out.write(f"{',' if number else ''}\n  ")
+        write_object(out, entity, _lists(entity["@id"], files), 2)
+    out.writelines(f",\n  {flat(_file(entry), 2)}" for entry in files())
+    out.write("\n ]\n}\n")
+
+
+def _lists(identifier: str, files: Callable[[], Iterable[FileEntry]]) -> dict[str, Iterator[str]]:
+    """What an entity of the graph has as lists of files."""
+    if identifier == "./":
+        return {"hasPart": (_named(_uri(entry.path)) for entry in files())}
+    if identifier == "#acquisition":
+        data = (_named(_uri(entry.path)) for entry in files() if entry.role == "data")
+        first = next(data, None)
+        return {"result": chain([_named("./") if first is None else first], data)}
+    return {}
+
+
+def _named(identifier: str) -> str:
+    """A reference in a list of an entity of the graph."""
+    return flat({"@id": identifier}, 4)
 
 
 def _file(entry: FileEntry) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from agent.acquisition import Acquisition, State, move
@@ -19,7 +20,6 @@ from agent.delivery.port import Target
 from agent.delivery.retry import GiveUp, decide
 from agent.delivery.settings import DeliverySettings
 from agent.delivery.worker import Delivered, Interrupted, Superseded, Worker
-from agent.document import seal
 from agent.errors import Retryable, ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import Entry, Outbox
 from agent.steps import workspace
@@ -137,10 +137,8 @@ class Dispatch:
     def _paused(self) -> bool:
         return self.pace is not None and self.pace.mode() == "pause"
 
-    def _sealed(self, entry: Entry, files: list[FileEntry]) -> dict[str, bytes]:
-        folder = self.station.workspace / entry.acquisition.id
-        record, crate = workspace.drafts(folder)
-        return seal(record, crate, files)
+    def _sealed(self, entry: Entry, files: Iterable[FileEntry]) -> Mapping[str, Path]:
+        return workspace.seal(self.station.workspace / entry.acquisition.id, files)
 
     def _verified(self, entry: Entry, delivered: Delivered) -> None:
         now = self.station.clock.now_ns()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent import document
 from agent.contract.layout import COMPANION, CRATE, DATA, DEVICE_STATE, METHODS, RECORD
-from agent.contract.record import Record
+from agent.contract.record import FileEntry, Record
 from agent.delivery.reading import REPLACEMENT
 from agent.document import Documents
-from agent.errors import NoSpace, Retryable
+from agent.errors import NoSpace, Retryable, ScopeAgentError
 
 _INDEX = "index.json"
+_SEALED = "sealed"
 
 
 def write(folder: Path, documents: Documents) -> None:
@@ -28,8 +31,7 @@ def write(folder: Path, documents: Documents) -> None:
             shutil.rmtree(folder)
         making.replace(folder)
     except OSError as error:
-        kind = NoSpace if error.errno in (28, 122) else Retryable
-        raise kind(f"the documents cannot be written to {folder}: {error.strerror or error}") from error
+        raise _refused(folder, error) from error
 
 
 def _fill(folder: Path, documents: Documents) -> None:
@@ -53,6 +55,24 @@ def _put(path: Path, body: bytes) -> None:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
+
+
+def seal(folder: Path, files: Iterable[FileEntry]) -> dict[str, Path]:
+    """Record, RO-Crate and its page, by their path in the dataset; `files` by path, gone through several times.
+
+    They lie in the workspace until the next time: what was written is not worth keeping, for anything may change.
+    """
+    sealed = folder / _SEALED
+    try:
+        sealed.mkdir(exist_ok=True)
+        return document.seal(*drafts(folder), files, sealed)
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def _refused(folder: Path, error: OSError) -> ScopeAgentError:
+    kind = NoSpace if error.errno in (28, 122) else Retryable
+    return kind(f"the documents cannot be written to {folder}: {error.strerror or error}")
 
 
 def drafts(folder: Path) -> tuple[Record, dict[str, Any]]:

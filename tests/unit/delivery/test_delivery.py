@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,9 +86,15 @@ def queued(outbox: Outbox, *paths: Path) -> None:
     outbox.save(run, dataset=DATASET, files=files)
 
 
+def written(path: Path, text: str) -> dict[str, Path]:
+    """What a `Seal` returns for one document."""
+    path.write_text(text, encoding="utf-8")
+    return {path.name: path}
+
+
 def worker(outbox: Outbox, target: FacilityTarget, stop=lambda: False) -> Worker:
-    def seal(_entry, files: list[FileEntry]) -> dict[str, bytes]:
-        return {"acquisition.json": "\n".join(file.sha256 for file in files).encode()}
+    def seal(_entry, files: Iterable[FileEntry]) -> dict[str, Path]:
+        return written(outbox._path.with_name("acquisition.json"), "\n".join(file.sha256 for file in files))
 
     return Worker(outbox, target, seal, stop)
 

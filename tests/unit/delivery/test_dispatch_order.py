@@ -19,7 +19,7 @@ from agent.sources.identity import identity
 from agent.steps.dispatch import GUARANTEES, Dispatch
 from agent.testing.clock import HeldClock
 from agent.testing.target import MemoryTarget
-from tests.unit.delivery.test_delivery import DATASET, facility, outbox, queued  # noqa: F401
+from tests.unit.delivery.test_delivery import DATASET, facility, outbox, queued, written  # noqa: F401
 from tests.unit.delivery.test_release import StandIn
 from tests.unit.outbox.test_outbox import acquisition
 
@@ -49,7 +49,7 @@ class Stand(StandIn):
 
 @pytest.fixture
 def bench(outbox, tmp_path, monkeypatch) -> Dispatch:  # noqa: F811
-    monkeypatch.setattr(Dispatch, "_sealed", lambda *_: {"acquisition.json": b"{}"})
+    monkeypatch.setattr(Dispatch, "_sealed", lambda *_: written(tmp_path / "acquisition.json", "{}"))
     settings = DeliverySettings(url="http://x", parallel=1)
     return Dispatch(Stand(outbox, tmp_path / "work"), Orders(), settings, lambda: False)
 
@@ -148,13 +148,13 @@ def test_what_was_delivered_before_the_state_was_lost_is_known_again(
     target = FacilityTarget(facility.settings(tmp_path))
 
     def sealer(version: str):
-        def seal(_entry, files) -> dict[str, bytes]:
+        def seal(_entry, files) -> dict[str, Path]:
             record = Record(
                 id="00-1", site="lab", instrument="scope", name="x", source="watch", started_at="", finished_at=None,
-                state="", finish_reason="unknown", planned=Counts(), actual=Counts(), files=files,
+                state="", finish_reason="unknown", planned=Counts(), actual=Counts(), files=list(files),
                 agent=AgentInfo(version=version, config_sha256=""),
             )  # fmt: skip
-            return {"acquisition.json": record.model_dump_json().encode()}
+            return written(tmp_path / "acquisition.json", record.model_dump_json())
 
         return seal
 

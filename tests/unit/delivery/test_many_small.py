@@ -22,7 +22,7 @@ from agent.errors import Retryable, ScopeAgentError, SourceChanged, Unreachable
 from agent.outbox import FileRow, FileState, Outbox, Sent
 from tests import servers
 from tests.unit.delivery.meddler import Meddler
-from tests.unit.delivery.test_delivery import DATASET, outbox, queued  # noqa: F401
+from tests.unit.delivery.test_delivery import DATASET, outbox, queued, written  # noqa: F401
 
 MANY = 40
 
@@ -65,7 +65,9 @@ def sources(tmp_path: Path) -> list[Path]:
 
 
 def small(outbox: Outbox, target: S3Target) -> Worker:  # noqa: F811
-    return Worker(outbox, target, lambda *_: {"acquisition.json": b"{}"}, lambda: False, 4)
+    return Worker(
+        outbox, target, lambda *_: written(outbox._path.with_name("acquisition.json"), "{}"), lambda: False, 4
+    )
 
 
 def delivered(outbox: Outbox, target: S3Target, tries: int = 1) -> None:  # noqa: F811

@@ -25,7 +25,7 @@ from agent.errors import Damaged
 from agent.outbox import NewFile, Outbox
 from agent.sources.identity import identity
 from agent.steps.dispatch import GUARANTEES
-from tests.unit.delivery.test_delivery import DATASET
+from tests.unit.delivery.test_delivery import DATASET, written
 
 
 def test_the_target_is_asked_and_nothing_is_touched(tmp_path: Path) -> None:
@@ -44,13 +44,13 @@ def test_the_target_is_asked_and_nothing_is_touched(tmp_path: Path) -> None:
     run = Acquisition("00-1", "o", FoundBy.WATCH, "x", State.DELIVERING, 1, files=files)
     outbox.save(run, dataset=DATASET, files=[NewFile("data/a.tif", str(source), "data", *identity(source))])
 
-    def seal(_entry, listed) -> dict[str, bytes]:
+    def seal(_entry, listed) -> dict[str, Path]:
         record = Record(
             id="00-1", site="lab", instrument="scope", name="x", source="watch", started_at="", finished_at=None,
-            state="", finish_reason="unknown", planned=Counts(), actual=Counts(), files=listed,
+            state="", finish_reason="unknown", planned=Counts(), actual=Counts(), files=list(listed),
             agent=AgentInfo(version="0", config_sha256=""),
         )  # fmt: skip
-        return {"acquisition.json": record.model_dump_json().encode()}
+        return written(tmp_path / "acquisition.json", record.model_dump_json())
 
     Worker(outbox, FolderTarget(FolderSettings(path=share)), seal, lambda: False).deliver(outbox.get("00-1"))
     outbox.verified(move(run, State.VERIFIED), [], 1)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from agent.contract.record import FileEntry, Metric
-from agent.document import Documents, seal
+from agent.document import Documents
 from agent.snapshot import take
+from tests.unit.document.sealing import seal
 from tests.unit.document.test_record_and_crate import CONTEXT, documents
 from tests.unit.snapshot.demo_runs import Recorded
 

@@ -16,10 +16,11 @@ import pytest
 import tifffile
 from lxml import etree
 
-from agent.document import Context, Documents, build, seal
+from agent.document import Context, Documents, build
 from agent.document.annotate import blocks, plan
 from agent.document.embed import BUDGET
 from agent.snapshot import Profile, load_profile, take
+from tests.unit.document.sealing import seal
 from tests.unit.snapshot.demo_runs import Recorded, of_files, record
 
 SHARED = Path(__file__).parents[4] / "shared"

@@ -5,17 +5,20 @@ import hashlib
 import json
 import re
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rocrate.rocrate import ROCrate
 
+from agent import document
 from agent.contract.record import FileEntry, Record
-from agent.document import Context, Documents, build, seal
+from agent.document import Context, Documents, build
 from agent.document.completeness import completeness
 from agent.document.methods import methods
 from agent.snapshot import Profile, take
 from agent.sources.events import FinishReason, Plan
+from tests.unit.document.sealing import seal
 from tests.unit.snapshot.demo_runs import Recorded
 
 CONTEXT = Context("lab", "demo", "0.1.0", "0" * 64)
@@ -157,17 +160,43 @@ def test_the_page_writes_values_as_people_do(made: Documents) -> None:
     assert "True" not in page
 
 
-def test_same_input_same_seal(made: Documents) -> None:
-    assert seal(made.record, made.crate, entries()) == seal(made.record, made.crate, list(reversed(entries())))
+@pytest.mark.parametrize("listed", ["none", "no data", "all", "many"])
+def test_sealed_documents_are_laid_out_as_json_dump_does(made: Documents, listed: str) -> None:
+    files = {"none": [], "no data": entries()[:1], "all": entries(), "many": [*entries(), *many(600)]}[listed]
+    odd = FileEntry(path='data/"a\\\n\u2028µ.txt', size=1 << 60, sha256="b" * 64, role="data", annotated=True)
+    for some in (files, [*files, odd]):
+        sealed = seal(made.record, made.crate, some)
+        for name in ("acquisition.json", "ro-crate-metadata.json"):
+            text = sealed[name].decode()
+            assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
+        graph = json.loads(sealed["ro-crate-metadata.json"])["@graph"]
+        root, action = (next(one for one in graph if one["@id"] == name) for name in ("./", "#acquisition"))
+        assert [part["@id"] for part in root["hasPart"]] == [one["@id"] for one in graph if one["@type"] == "File"]
+        assert len(root["hasPart"]) == len(some) + 1
+        assert len(action["result"]) == max(1, sum(file.role == "data" for file in some))
+        assert ("more</p>" in sealed["ro-crate-preview.html"].decode()) == (listed == "many")
 
 
-def test_a_hundred_thousand_files_are_sealed_without_all_the_pieces_at_once(made: Documents) -> None:
-    files = [FileEntry(path=f"data/x.zarr/{n}", size=512, sha256="a" * 64, role="data") for n in range(20_000)]
+def many(count: int) -> Iterator[FileEntry]:
+    names = sorted(f"data/x.zarr/{n}" for n in range(count))
+    return (FileEntry(path=name, size=512, sha256="a" * 64, role="data") for name in names)
+
+
+class Many:
+    """Files that are made anew whenever they are gone through."""
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        return many(10_000)
+
+
+def test_sealing_holds_one_file_after_the_other(made: Documents, tmp_path: Path) -> None:
     tracemalloc.start()
-    sealed = seal(made.record, made.crate, files)
+    sealed = document.seal(made.record, made.crate, Many(), tmp_path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 3.5 * sum(map(len, sealed.values()))
+    assert sum(path.stat().st_size for path in sealed.values()) > 4_500_000
+    # The names alone are 0.9 MB here, in this test.
+    assert most < 2_500_000
 
 
 def test_methods_say_what_was_done(made: Documents) -> None:
