@@ -17,6 +17,7 @@ from agent.formats import ome_model, ome_xml, tiff_layout
 from agent.formats.members import possible
 from agent.formats.ome_rows import OmeRows
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.tiff_page import Head
 from agent.sources.spelling import shown
 
 if TYPE_CHECKING:
@@ -183,20 +184,37 @@ class OmeTiff:
             with _xml(dataset.main) as chunks:
                 rows = OmeRows()
                 root, count = ome_xml.document(chunks, seen=rows)
+            notes = _other_size(dataset.main, root)
             if creator := root.get("Creator"):
                 software["OME Creator"] = creator
             if count > ome_xml.MAX_PLANES and rows.known():
                 places = tuple(rows.places(dataset, beside))
                 ome, left_out = ome_model.to_ome(root)
-                return Metadata(ome, software, notes=left_out, places=places, planes=rows.planes)
+                return Metadata(ome, software, notes=(*notes, *left_out), places=places, planes=rows.planes)
             if count > ome_xml.MAX_PLANES:
-                notes = (f"{count} plane entries stay in the files, they are too many to be repeated here",)
+                notes += (f"{count} plane entries stay in the files, they are too many to be repeated here",)
             else:
                 _complete(dataset, root)
             ome, left_out = ome_model.to_ome(root)
             return Metadata(ome, software, notes=(*notes, *left_out))
         except ome_xml.UnreadableError as error:
             return Metadata(software=software, errors=(f"{dataset.main.name}: {error}",), notes=notes)
+
+
+def _other_size(main: Path, root: _Element) -> tuple[str, ...]:
+    """A note when the file's first image, which the document places there, has another width or height (pixels)."""
+    pixels = root.find("{*}Image/{*}Pixels")
+    block = None if pixels is None else pixels.find("{*}TiffData")
+    if pixels is None or block is None or block.get("IFD", "0") != "0" or _is_companion(main):
+        return ()
+    uuid = block.find("{*}UUID")
+    if uuid is not None and uuid.text != root.get("UUID"):
+        return ()
+    page, said = Head(main).page, (pixels.get("SizeX"), pixels.get("SizeY"))
+    if None in said or (str(page.width), str(page.height)) == said:
+        return ()
+    sizes = f"{said[0]} x {said[1]} pixels, the first one of {shown(main.name)} has {page.width} x {page.height}"
+    return (f"the OME-XML says images of {sizes}: open it with care",)
 
 
 def _needed(said: ome_xml.Files, path: Path, dataset: Dataset) -> int:

@@ -189,3 +189,13 @@ def test_a_tiff_that_got_its_size_ahead_of_its_content_is_awaited(tmp_path):
     for there in (12, 16, 20):
         path.write_bytes(data[:there] + bytes(len(data) - there))
         assert inspect(path).verdict.state is not Wholeness.WHOLE, there
+
+
+def test_pages_that_are_not_what_the_xml_says_are_told(tmp_path):
+    """ome-writers 0.3 stores each row of a colour frame (pymmcore-plus 0.18) as a page of its own."""
+    text, path = document(image(sizes=(1, 1, 2), inside='<TiffData IFD="0" PlaneCount="2"/>')), tmp_path / "a.ome.tif"
+    assert seen(written(path, text, images=2)).metadata.notes == ()
+    rows = np.zeros((24, 16, 3), np.uint16)
+    tifffile.imwrite(path, rows, description=text.encode(), metadata=None, photometric="minisblack")
+    (note,) = seen(path).metadata.notes
+    assert note == "the OME-XML says images of 16 x 12 pixels, the first one of a.ome.tif has 3 x 16: open it with care"
