@@ -114,12 +114,15 @@ if ($base -like "$env:SystemDrive\Users\*" -or $base -like '*\WindowsApps\*') {
     Stop-WithMessage "$base belongs to one user, the service cannot start it: install Python for all users"
 }
 
-$InstallDir = Get-FullPath $(if ($InstallDir) { $InstallDir } else { Find-InstallDir })
+$installed = Find-InstallDir
+$InstallDir = Get-FullPath $(if ($InstallDir) { $InstallDir } else { $installed })
 $dataNote = Join-Path $InstallDir 'data-dir.txt'
 if (-not $DataDir) {
     $DataDir = Join-Path $env:ProgramData 'scope-agent'
-    if (Test-Path -LiteralPath $dataNote) {
-        $said = Get-Content -Raw -Encoding UTF8 -LiteralPath $dataNote
+    # Also where the program moves to another folder: what waits to be delivered lies where it lay.
+    $noted = Join-Path $installed 'data-dir.txt'
+    if (Test-Path -LiteralPath $noted) {
+        $said = Get-Content -Raw -Encoding UTF8 -LiteralPath $noted
         $DataDir = "$said".Trim()
     }
 }

@@ -195,6 +195,14 @@ def test_a_folder_of_somebodys_choice_is_found_again(name: str, folder: str) -> 
     assert found[1] == folder
 
 
+def test_a_program_that_moves_keeps_its_configuration() -> None:
+    """-InstallDir at an upgrade, without -DataDir: the state is where the version before has it."""
+    text = script("install.ps1")
+    assert "$noted = Join-Path $installed 'data-dir.txt'" in text
+    assert text.index("$installed = Find-InstallDir") < text.index("Get-FullPath $(if ($InstallDir)")
+    assert "Set-Content -Encoding UTF8 -LiteralPath $dataNote -Value $DataDir" in text
+
+
 def test_settings_of_other_software_do_not_lead_python_astray() -> None:
     text = script("install.ps1")
     assert text.index("$env:PYTHONHOME = $null") < text.index("Find-Python $about")
