@@ -24,6 +24,9 @@ PREVIEW = "ro-crate-preview.html"
 METHODS = "methods.txt"
 MANIFEST = "manifest-sha256.txt"
 
+STAGED = "staged:"
+"""Before the path of a dataset: what a target gathers of it until it is committed."""
+
 _MAX_PATH = 1024
 # Asked for every file of a dataset, several times.
 _REFUSED = re.compile(r"[\\\x00-\x1f\x7f]")

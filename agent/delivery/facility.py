@@ -78,6 +78,8 @@ class FacilityTarget:
         return answer.body if answer.status == 200 else None
 
     def abandon(self, upload: str) -> None:
+        if not upload.startswith(("/", "http:", "https:")):
+            return  # another kind of target left it in the outbox, or it is no upload
         self._ask("DELETE", upload, headers=_TUS, accept=(200, 204, 403, 404, 410))
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.contract.layout import MANIFEST, RECORD, check_dataset_path, check_member
+from agent.contract.layout import MANIFEST, RECORD, STAGED, check_dataset_path, check_member
 from agent.contract.manifest import parse
 from agent.delivery.ahead import ahead, beside
 from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
@@ -143,7 +143,17 @@ class FolderTarget:
             return (final / name).read_bytes() if (final / MANIFEST).exists() and (final / name).exists() else None
 
     def abandon(self, upload: str) -> None:
-        """Nothing is resumed by a name of its own: a part is written over or cleared with its dataset."""
+        """Nothing is resumed by a name of its own; what was gathered of a dataset is all there is to remove."""
+        dataset = upload.removeprefix(STAGED)
+        if dataset == upload:
+            return
+        with self._translated():
+            self._present()
+            staged = self._staged(dataset)
+            if staged.exists():
+                shutil.rmtree(staged)
+            self._tidy(staged.parent)
+            self._forget_parts(dataset)
 
     def close(self) -> None:
         self._small.close()
@@ -379,6 +389,6 @@ def _sha256(path: Path) -> str:
 
 
 def _compared(listed: dict[str, str], found: dict[str, str]) -> Held:
-    missing = tuple(sorted(listed.keys() - found.keys()))
-    different = tuple(sorted(path for path in listed.keys() & found.keys() if listed[path] != found[path]))
+    missing = tuple(sorted(path for path in listed if path not in found))
+    different = tuple(sorted(path for path in listed if path in found and listed[path] != found[path]))
     return Held(found, missing, different)

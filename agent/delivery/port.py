@@ -120,7 +120,10 @@ class Target(Protocol):
         ...
 
     def abandon(self, upload: str) -> None:
-        """End an upload that nobody will resume, and remove its parts. One that is unknown is no error."""
+        """End an upload that nobody will resume, and remove its parts. One that is unknown is no error.
+
+        STAGED and the path of a dataset: what is gathered of it until it is committed, which nobody will go on with.
+        """
         ...
 
     def close(self) -> None:

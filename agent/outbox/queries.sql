@@ -87,6 +87,10 @@ DELETE FROM files WHERE acquisition_id = :acquisition_id;
 INSERT OR IGNORE INTO orphans SELECT upload FROM files
 WHERE acquisition_id = :acquisition_id AND upload IS NOT NULL AND (:target IS NULL OR target = :target);
 
+-- orphan_staging
+-- What a target gathers of a dataset until it is whole.
+INSERT OR IGNORE INTO orphans SELECT :prefix || dataset FROM acquisitions WHERE id = :id AND dataset IS NOT NULL;
+
 -- forget_uploads
 UPDATE files SET state = 'pending', upload = NULL WHERE acquisition_id = :acquisition_id AND state = 'claimed';
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.acquisition import Acquisition, State
 from agent.clock import Clock
+from agent.contract.layout import STAGED
 from agent.errors import Damaged, Retryable
 from agent.outbox import recovery
 from agent.outbox.check import problems
@@ -228,6 +229,7 @@ class Outbox(Releases):
         """Nobody will go on with what was begun for this acquisition."""
         with self._transaction():
             self._run("orphan_uploads", acquisition_id=acquisition_id, target=None)
+            self._run("orphan_staging", id=acquisition_id, prefix=STAGED)
             self._run("forget_uploads", acquisition_id=acquisition_id)
 
     def orphans(self, limit: int = 100) -> list[str]:

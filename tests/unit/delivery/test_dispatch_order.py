@@ -133,7 +133,7 @@ def test_a_rejection_ends_what_was_begun(bench, outbox, tmp_path) -> None:  # no
     while bench.step():
         pass
     assert outbox.get("0000-1").acquisition.state is State.REJECTED
-    assert bench.target.abandoned == ["upload-1"]
+    assert sorted(bench.target.abandoned) == ["staged:d1", "upload-1"]
     assert outbox.orphans() == []
     assert {row.state for row in outbox.files("0000-1")} == {FileState.PENDING, FileState.SENT}
     assert outbox.check() == []

@@ -321,6 +321,48 @@ def test_a_large_file_cannot_be_taken_for_another_whose_name_is_that_of_its_part
     target.close()
 
 
+def test_what_was_gathered_of_a_dataset_that_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    target = FolderTarget(FolderSettings(path=share))
+    kept = DATASET.replace("0badcafe", "00000009")
+    for dataset in (DATASET, kept):
+        target.send(dataset, outgoing("data/a", b"abc"))
+        target.send(dataset, outgoing("data/b", BIG, 1 << 20))
+        part = target._part(dataset, "data/c")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+    target.abandon(f"staged:{DATASET}")
+    target.abandon(f"staged:{DATASET}")
+    left = {path.name for path in share.rglob("*") if path.is_file()}
+    assert left == {"a", "b", target._part(kept, "data/c").name}
+    listed = {"data/a": sha256(b"abc"), "data/b": sha256(BIG)}
+    assert target.commit(DATASET, render(listed)).missing == ("data/a", "data/b")
+    assert target.commit(kept, render(listed)).files == listed
+    target.abandon(f"staged:{kept}")
+    assert target.held(kept).files == listed
+    with pytest.raises(Rejected):
+        target.abandon("staged:../../x")
+    target.close()
+
+
+def test_what_another_kind_of_target_left_is_nothing_to_end(tmp_path: Path) -> None:
+    servers.obstore_or_skip()
+    (tmp_path / "share").mkdir()
+    # Nobody listens there: a request would fail.
+    made = [
+        s3(tmp_path, free_port(), stall_s=1),
+        open_target(DeliverySettings(url=f"http://127.0.0.1:{free_port()}", stall_s=1), "a"),
+        FolderTarget(FolderSettings(path=tmp_path / "share")),
+    ]
+    uploads = {"s3": '["key", "id", 5, []]', "facility": "/uploads/x", "folder": f"staged:{DATASET}"}
+    for target in made:
+        for kind, upload in uploads.items():
+            if kind != target.name:
+                target.abandon(upload)
+        target.close()
+
+
 def test_bytes_that_rot_on_the_share_are_noticed(tmp_path: Path) -> None:
     share = tmp_path / "share"
     share.mkdir()
