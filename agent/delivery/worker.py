@@ -18,6 +18,7 @@ from agent.delivery.pace import Pace
 from agent.delivery.port import Begins, Held, Outgoing, SmallFile, TakesMany, Target
 from agent.delivery.reading import BLOCK, Reading, Whole, sha256_of, still, unchanged, whole
 from agent.errors import Mismatch, Retryable
+from agent.memory import give_back
 from agent.outbox import Entry, FileRow, Outbox, Sent
 
 Seal = Callable[[Entry, Iterable[FileEntry]], Mapping[str, Path]]
@@ -98,7 +99,9 @@ class Worker:
             still(row)
             count, size = count + 1, size + (row.delivered_size or 0)
         hashes = ((file.path, file.sha256) for file in files)
-        self._commit(entry, dataset, manifest.listed(heapq.merge(hashes, own.items())))
+        listed = manifest.listed(heapq.merge(hashes, own.items()))
+        give_back(count)
+        self._commit(entry, dataset, listed)
         return Delivered(count, size)
 
     def send_metadata(self, entry: Entry) -> None:

@@ -73,8 +73,10 @@ def apart(names: Iterable[str]) -> dict[str, str]:
         spelled = portable(name)
         if fold(spelled) in taken:
             spelled = "/".join(_level(level, _UNLIKE) for level in name.split("/"))
-        taken.add(fold(spelled))
-        found[name] = spelled
+        folded = fold(spelled)
+        # There may be a hundred thousand, nearly all of them ordinary: one text for all its forms.
+        taken.add(name if folded == name else folded)
+        found[name] = name if spelled == name else spelled
     return found
 
 

@@ -13,6 +13,7 @@ from agent.contract.ids import derived_id
 from agent.formats import identify
 from agent.formats.port import Dataset
 from agent.formats.registry import FALLBACK
+from agent.memory import give_back
 from agent.sources.events import FileSeen, FilesGone, FinishReason, Plan
 from agent.sources.identity import identity
 from agent.sources.longpaths import plain
@@ -225,6 +226,7 @@ class Candidates:
                 self._become(candidate, _noted(acquisition, relation))
                 self.follow.replaced(relation.replaced, acquisition)
         self._forget(candidate)
+        give_back(len(acquisition.files))
         return relation.standing is Standing.NEW
 
     def _adopt(self, candidate: _Candidate) -> bool:

@@ -12,6 +12,7 @@ from agent.document import build
 from agent.errors import Damaged
 from agent.formats import identify
 from agent.formats.port import Metadata
+from agent.memory import give_back
 from agent.snapshot import Snapshot, take
 from agent.sources.capture import RunCapture
 from agent.sources.identity import identity
@@ -47,6 +48,7 @@ def describe(station: Station, acquisition: Acquisition) -> None:
     said: dict[str, Any] = {"session": record.session, "environment": record.environment}
     station.advance(captured, State.DOCUMENTED, completeness=completeness, **said)
     announce_alerts(station, {"conflict": _conflict(captured, snapshot)})
+    give_back(len(captured.files))
     log.info("documented: %s", captured.name, extra={"action": "documented", "acquisition": captured.id})
 
 

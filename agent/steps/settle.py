@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.acquisition import Acquisition, SourceFile, State, compact, move
 from agent.formats.port import Dataset
+from agent.memory import give_back
 from agent.sources.events import FinishReason
 from agent.sources.identity import identity
 from agent.sources.quiet import Quiet
@@ -90,6 +91,7 @@ class Settle:
             return
         done = move(completed(acquisition, findings), State.COMPLETE)
         self.station.save(done, files=data_files(done))
+        give_back(len(done.files))
         for note in done.notes:
             log.warning("%s: %s", done.name, note, extra={"action": "note", "acquisition": done.id})
 
