@@ -27,6 +27,12 @@ class Plan:
     """None for virtual and group-managed accounts."""
 
 
+def needs_password(account: str) -> bool:
+    """Not virtual accounts, nor group-managed ones, nor those of the system."""
+    name = account.upper()
+    return not (name.startswith(("NT SERVICE\\", "NT AUTHORITY\\")) or name.endswith("$") or name == "LOCALSYSTEM")
+
+
 def quoted(words: Sequence[str]) -> str:
     """One command line that CommandLineToArgvW takes apart into `words` again. Raises ValueError.
 

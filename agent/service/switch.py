@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.clock import Clock
 from agent.errors import Retryable
 from agent.outbox.recovery import PARTS, beside
-from agent.service.plan import Plan
+from agent.service.plan import Plan, needs_password
 from agent.service.scm import Scm
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Switch:
 
     def to(self, plan: Plan, version: str, state: Path) -> None:
         """Make `plan` the service that runs. Raises Retryable when it did not come up, and the old one is back."""
-        before = self.scm.command()
+        before, account = self.scm.command(), self.scm.account()
         if before is not None:
             self.stop()
             _copy(state / "outbox.sqlite", _kept(state))
@@ -55,7 +55,10 @@ class Switch:
         self.stop()
         if before is None or before == plan.command:
             raise Retryable(f"scope-agent {version} {why}: see the log in {state / 'log'}")
-        self._back(Plan(before, plan.account, plan.password), state)
+        # A new account may be what is wrong; one that has a password cannot be named again without it.
+        free = account is not None and not needs_password(account)
+        who = Plan(before, str(account)) if free else Plan(before, plan.account, plan.password)
+        self._back(who, state)
         raise Retryable(f"scope-agent {version} {why}; the version before runs again: see {state / 'log'}")
 
     def stop(self) -> None:

@@ -214,6 +214,19 @@ def test_a_new_version_that_does_not_come_up_is_rolled_back(tmp_path: Path, faul
     assert machine.api.started == ['"old"', '"new"', '"old"']
 
 
+@pytest.mark.parametrize("had", [ACCOUNT, "LAB\\gmsa$"])
+def test_a_new_account_that_cannot_start_it_is_rolled_back_too(tmp_path: Path, had: str) -> None:
+    """A wrong password: Windows refuses to start the version before as that account as well."""
+    machine = Machine(tmp_path, {'"old"': "1", '"new"': "2"})
+    machine.switch.to(Plan('"old"', had), "1", machine.state)
+    machine.api.refuse_start.add('"new"')
+    with pytest.raises(Retryable, match="the version before runs again"):
+        machine.switch.to(Plan('"new"', "LAB\\svc", "wrong"), "2", machine.state)
+    service = machine.api.service
+    assert (machine.api.running, service["command"], service["account"]) == (True, '"old"', had)
+    assert service["password"] is None
+
+
 def test_an_outbox_that_only_the_new_version_can_read_is_put_back(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {'"old"': "1", '"new"': None})
     path = machine.state / "outbox.sqlite"
