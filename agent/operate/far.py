@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,13 +18,14 @@ from agent.contract.topics import Topics
 from agent.delivery.settings import DeliverySettings, read_token
 from agent.delivery.targets import open_target
 from agent.delivery.wire import Wire
-from agent.errors import Misconfigured, ScopeAgentError
+from agent.errors import Misconfigured, ScopeAgentError, Unreachable
 from agent.operate import certificates
 from agent.operate.finding import Finding, Level, tried
 from agent.outbox import Outbox
 from agent.steps.dispatch import has_delivered
 from agent.telemetry.settings import MqttSettings
 
+_SHARE_S = 15.0
 _OFF_S, _WRONG_S = 5.0, 300.0
 """A clock that is off by more is worth a warning; by more, and times in records mislead."""
 
@@ -47,18 +50,43 @@ def target(settings: DeliverySettings, *, used: bool = False) -> Iterator[Findin
     subject = settings.target
     try:
         _named(settings)
-        found = open_target(settings, "check", used=used)
-        try:
-            found.check()
-            doubts = found.doubts()
-        finally:
-            found.close()
+        doubts = _in_time(settings, used) if subject == "folder" else _doubts(settings, used)
     except ScopeAgentError as error:
         yield Finding("fail", subject, _away(error))
         return
     yield Finding("ok", subject, settings.place)
     for doubt in doubts:
         yield Finding("warn", subject, doubt)
+
+
+def _doubts(settings: DeliverySettings, used: bool) -> list[str]:
+    """What a target that answers does not guarantee."""
+    found = open_target(settings, "check", used=used)
+    try:
+        found.check()
+        return found.doubts()
+    finally:
+        found.close()
+
+
+def _in_time(settings: DeliverySettings, used: bool) -> list[str]:
+    """The same in a thread: a call to a share may never return, and nothing can end it."""
+    said: queue.SimpleQueue[list[str] | ScopeAgentError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            said.put(_doubts(settings, used))
+        except ScopeAgentError as error:
+            said.put(error)
+
+    threading.Thread(target=ask, name="scope-agent-check", daemon=True).start()
+    try:
+        answer = said.get(timeout=_SHARE_S)
+    except queue.Empty:
+        raise Unreachable(f"{settings.place} does not answer within {_SHARE_S:.0f} s: is its share away?") from None
+    if isinstance(answer, ScopeAgentError):
+        raise answer
+    return answer
 
 
 def _has_delivered(config: Config) -> bool:

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from agent.cli.app import app, load_commands
 from agent.config import load
 from agent.contract.layout import MANIFEST
+from agent.delivery.folder import FolderTarget
 from agent.delivery.s3_client import read_credentials
-from agent.delivery.settings import DeliverySettings, S3Settings, read_token
+from agent.delivery.settings import DeliverySettings, FolderSettings, S3Settings, read_token
 from agent.errors import Misconfigured, ScopeAgentError, Unreachable
 from agent.facility.serve import create_token
 from agent.operate import far
@@ -277,6 +278,17 @@ def test_anything_else_that_is_not_installed_is_one_line_too(tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "is not installed" in done.stderr
+
+
+def test_check_does_not_wait_for_a_share_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(FolderTarget, "check", lambda _: never.wait())
+    monkeypatch.setattr(far, "_SHARE_S", 0.2)
+    settings = DeliverySettings(target="folder", folder=FolderSettings(path=tmp_path))
+    (finding,) = far.target(settings)
+    never.set()
+    assert (finding.level, finding.subject) == ("fail", "folder")
+    assert f"{tmp_path} does not answer" in finding.text
 
 
 # -- what nobody foresaw --
