@@ -66,4 +66,4 @@ def test_a_file_costs_little() -> None:
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert read == run
-    assert most < 20_000 * 400
+    assert most < 20_000 * 150
