@@ -101,7 +101,8 @@ def explain(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-_SILENCE = {"Unspecified error", "Connection lost", "Normal disconnection", "Keep alive timeout"}
+TIMEOUT = "Keep alive timeout"
+_SILENCE = {"Unspecified error", "Connection lost", "Normal disconnection", TIMEOUT}
 """What the client says where the connection is closed, or given up, without a word of the other end."""
 
 

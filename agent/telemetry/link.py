@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from agent.clock import Clock, iso
 from agent.contract.event import UNCOUNTED, Envelope, StatusData, event_id
 from agent.contract.topics import Topics
-from agent.telemetry.connection import Will, build, is_silence, wanted
+from agent.telemetry.connection import TIMEOUT, Will, build, is_silence, wanted
 from agent.telemetry.envelope import Message, encoded, source
 from agent.telemetry.settings import MqttSettings
 
@@ -136,13 +136,19 @@ class Link:
         was_connected, self.connected = self.connected, False
         where = f"broker {self._settings.host}:{self._settings.port}"
         problem = f"{where}{self._said(told, was_connected)}" if news else self.problem
-        if problem != self.problem and (self._settled or told.kind != "unsupported"):
-            log.warning("%s; events are kept", problem, extra={"action": f"mqtt.{told.kind}"})
-        self.problem = problem
+        if self._settled or not self._may_be_older(told):
+            if problem != self.problem:
+                log.warning("%s; events are kept", problem, extra={"action": f"mqtt.{told.kind}"})
+            self.problem = problem
         if not self._settled and self._due is None and told.kind != "unreachable":
             # An older broker says that it does not know version 5, or just closes the connection.
             pause = 0.0 if self._tries == 0 else min(2.0 ** (self._tries - 1), _LONGEST_PAUSE_S)
             self._due = self._clock.monotonic() + pause
+
+    def _may_be_older(self, told: Told) -> bool:
+        """Only the version of MQTT may be wrong: an older broker says so, or closes the connection without a word."""
+        closed = told.kind == "disconnected" and is_silence(told.text) and told.text != TIMEOUT
+        return self._tries == 0 and (told.kind == "unsupported" or closed)
 
     def _said(self, told: Told, was_connected: bool) -> str:
         if is_silence(told.text):
