@@ -356,7 +356,7 @@ def test_an_idle_agent_tells_the_number_of_its_newest_event(bench: Bench) -> Non
 
 
 def test_what_was_begun_for_a_rejected_acquisition_is_ended(bench: Bench) -> None:
-    """Whatever it was rejected for: parts that nobody goes on with would stay at the store."""
+    """Whatever it was rejected for: parts that nobody goes on with would stay at the store, and what was gathered."""
     bench.see(image(bench.watched / "a.tif"))
     while not bench.outbox.due(State.QUEUED, bench.clock.now_ns()):
         bench.clock.pass_(0.5)
@@ -365,4 +365,4 @@ def test_what_was_begun_for_a_rejected_acquisition_is_ended(bench: Bench) -> Non
     (run,) = bench.all()
     bench.outbox.claim(bench.outbox.files(run.id)[0], "upload-7")
     bench.station.reject(run, "deleted before it was delivered")
-    assert bench.outbox.orphans() == ["upload-7"]
+    assert bench.outbox.orphans() == [f"staged:{bench.outbox.get(run.id).dataset}", "upload-7"]
