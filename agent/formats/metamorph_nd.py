@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ome_types import OME
 
 _ENDINGS = (".stk", ".tif", ".tiff")
+_MAX_NAME = 255
 _MAX_EXPECTED = 200_000
 _MAX_TEXT = 4 << 20
 _MAX_LISTED = 5000
@@ -65,7 +66,7 @@ class Member:
 
 
 def expected(base: str, said: Text) -> list[Member]:
-    """Every file that the text announces, without its ending."""
+    """Every file that the text announces, without its ending. ValueError for more, or other, than there can be."""
     waves = range(1, said.count("NWavelengths") + 1) if said.yes("DoWave") else [0]
     stages = range(1, said.count("NStagePositions") + 1) if said.yes("DoStage") else [0]
     times = range(1, said.count("NTimePoints") + 1) if said.yes("DoTimelapse") else [0]
@@ -74,6 +75,8 @@ def expected(base: str, said: Text) -> list[Member]:
     found = []
     for wave in waves:
         label = said.one(f"WaveName{wave}") if said.yes("WaveInFileName") else ""
+        if len(label) > _MAX_NAME:
+            raise ValueError(f"{base}.nd gives wave {wave} a name that is longer than a file's name may be")
         taken = {int(one) for one in said.values.get(f"WavePointsCollected{wave}", ()) if one.isdecimal()}
         for stage in stages:
             for time in times:
@@ -116,6 +119,10 @@ class MetaMorphNd:
         said = text(dataset.main)
         if not said.ended:
             return binary.growing(f"{dataset.main.name} has no EndFile line yet")
+        try:
+            expected(dataset.main.stem, said)
+        except ValueError as error:
+            return binary.damaged(str(error))
         late = many.missing_verdict(dataset.missing, len(dataset.files))
         found = late or many.worst(many.tiffs(dataset.files), metamorph_stk.stack_verdict)
         return found or binary.whole(f"the index ends with EndFile and all {len(dataset.files) - 1} files are there")

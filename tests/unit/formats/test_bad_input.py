@@ -4,6 +4,7 @@ import json
 import random
 import struct
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -117,6 +118,29 @@ def test_header_claims_cost_nothing(tmp_path, what, content, state):
     path = tmp_path / "claims.tif"
     path.write_bytes(content)
     assert verdict(path).verdict.state is state, what
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ('"NTimePoints", 3610\n"WaveName1", "' + "A" * 9000 + '"', "longer than a file's name"),
+        ('"NTimePoints", 99999\n"DoStage", TRUE\n"NStagePositions", 99\n"WaveName1", "BF"', "announces 9899901 files"),
+    ],
+)
+def test_an_index_that_announces_what_cannot_be_is_damaged_and_small(tmp_path, claim, says):
+    path = tmp_path / "a.nd"
+    path.write_text(
+        f'"NDInfoFile", Version 1.0\n"DoTimelapse", TRUE\n{claim}\n"DoWave", TRUE\n"NWavelengths", 1\n'
+        '"WaveInFileName", TRUE\n"EndFile"\n'
+    )
+    tracemalloc.start()
+    try:
+        found = verdict(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert found.verdict.state is Wholeness.DAMAGED
+    assert says in found.verdict.reason
 
 
 _OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
