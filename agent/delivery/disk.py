@@ -32,6 +32,13 @@ def forget(file: BinaryIO) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def ask_anew(descriptor: int) -> None:
+    """The same for a file that is on the disk already, and the disk begins to read it."""
+    if sys.platform == "linux":
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable; Windows journals them itself, and some shares know no such call."""
     if os.name == "nt":

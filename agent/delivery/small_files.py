@@ -12,11 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from agent.delivery.disk import forget, sync_all
+from agent.delivery.disk import ask_anew, sync_all
 
-_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | _PLAIN
+_LOOK_FLAGS = os.O_RDONLY | _PLAIN
 _WINDOW_BYTES = 16 << 20
 _WINDOW_FILES = 512
+_AHEAD = 32
+"""Files that are asked for before the first is read."""
 _READERS = 8
 """For a share, where every file costs a round trip to the server."""
 
@@ -100,8 +104,8 @@ class SmallFiles:
                 _remove(path)
             return
         if together:
-            for written in window:
-                self._look_back(written)
+            for at in range(0, len(window), _AHEAD):
+                self._look_back(window[at : at + _AHEAD])
         else:
             deque(self._readers.map(self._bring_and_look_back, window), maxlen=0)
 
@@ -114,14 +118,22 @@ class SmallFiles:
             self._fault = error
             _remove(path)
         else:
-            self._look_back(written)
+            self._look_back([written])
 
-    def _look_back(self, written: Written) -> None:
-        path, body, digest = written
-        with suppress(OSError), open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
-            forget(file)
-            if file.read(len(body) + 1) == body:
-                self._told(path, os.fstat(file.fileno()), digest)
+    def _look_back(self, files: Sequence[Written]) -> None:
+        """All of them are asked for before the first is read, so that none waits for the disk by itself."""
+        opened: list[tuple[int, Written]] = []
+        for written in files:
+            with suppress(OSError):
+                descriptor = os.open(written[0], _LOOK_FLAGS)
+                opened.append((descriptor, written))
+                ask_anew(descriptor)
+        for descriptor, (path, body, digest) in opened:
+            with suppress(OSError):
+                # Nothing is told of a file that reads short: it is hashed at the commit.
+                if os.read(descriptor, len(body) + 1) == body:
+                    self._told(path, os.fstat(descriptor), digest)
+            os.close(descriptor)
 
 
 def _remove(path: str) -> None:

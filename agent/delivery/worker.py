@@ -90,16 +90,19 @@ class Worker:
 
     def _deliver(self, entry: Entry, dataset: str) -> Delivered:
         self._send_left(entry, dataset, data=True)
-        files = _Entries(self.outbox, entry.acquisition.id)
-        sealed = self.seal(entry, files)
+        sealed = self.seal(entry, _Entries(self.outbox, entry.acquisition.id))
         own = {path: self._send_sealed(dataset, path, sealed[path]) for path in sorted(sealed)}
         count, size = len(own), sum(path.stat().st_size for path in sealed.values())
-        for row in self.outbox.each_file(entry.acquisition.id):
-            # What was sent an hour ago may have been rewritten since.
-            still(row)
-            count, size = count + 1, size + (row.delivered_size or 0)
-        hashes = ((file.path, file.sha256) for file in files)
-        listed = manifest.listed(heapq.merge(hashes, own.items()))
+
+        def hashes() -> Iterator[tuple[str, str]]:
+            nonlocal count, size
+            for row in self.outbox.each_file(entry.acquisition.id):
+                # What was sent an hour ago may have been rewritten since.
+                still(row)
+                count, size = count + 1, size + (row.delivered_size or 0)
+                yield row.target, _known(row.sha256)
+
+        listed = manifest.listed(heapq.merge(hashes(), own.items()))
         give_back(count)
         self._commit(entry, dataset, listed)
         return Delivered(count, size)

@@ -14,7 +14,7 @@ import pytest
 from agent.contract.manifest import render
 from agent.delivery import disk
 from agent.delivery.folder import FolderTarget
-from agent.delivery.port import Outgoing
+from agent.delivery.port import Outgoing, SmallFile
 from agent.delivery.settings import DeliverySettings, FolderSettings
 from agent.delivery.targets import open_target
 from agent.delivery.wire import Body
@@ -436,6 +436,24 @@ def test_many_small_files_are_brought_to_the_disk(tmp_path: Path, monkeypatch, a
         assert len(synced) >= len(bodies)
     elif disk.file_system(share) in disk._AT_ONCE:
         assert len(synced) < len(bodies) // 2
+
+
+def test_a_small_file_that_rots_on_its_way_to_the_disk_is_different(tmp_path: Path, monkeypatch) -> None:
+    target = FolderTarget(FolderSettings(path=tmp_path))
+    bodies = {f"data/{number}": bytes([number]) * 9 for number in range(40)}
+
+    def sync_all(_folder: Path) -> bool:
+        victim = target._staged(DATASET) / "data" / "35"
+        times = victim.stat()
+        victim.write_bytes(b"rotten...")
+        os.utime(victim, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return True
+
+    monkeypatch.setattr("agent.delivery.small_files.sync_all", sync_all)
+    target.take(DATASET, [SmallFile(path, body, sha256(body)) for path, body in bodies.items()])
+    held = target.commit(DATASET, render({path: sha256(body) for path, body in bodies.items()}))
+    assert held.different == ("data/35",)
+    assert not (tmp_path / DATASET).exists()
 
 
 def test_a_dataset_appears_by_one_rename(tmp_path: Path) -> None:
