@@ -1,7 +1,7 @@
 """The long run of faults: `python benchmarks/faults.py [ROUNDS] [SEED] [FAR SIDES]`.
 
-500 rounds by default, two thirds of them with our own facility as the far side, the others with an S3 store
-(SeaweedFS). Run it as root to have disks that fill up as well. What did not hold stays in the folder that it prints.
+500 rounds by default, half of them with our own facility as the far side, the others with an S3 store (SeaweedFS)
+and with a share that comes and goes. Run it as root to have disks that fill up as well. What did not hold stays in the folder that it prints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.system.fault_rounds import campaign
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
-    sides = sys.argv[3].split(",") if len(sys.argv) > 3 else ["facility", "facility", "s3"]
+    sides = sys.argv[3].split(",") if len(sys.argv) > 3 else ["facility", "facility", "folder", "s3"]
     for number, far in enumerate(sorted(set(sides))):
         share = rounds * sides.count(far) // len(sides)
         folder = Path(tempfile.mkdtemp())

@@ -1,4 +1,4 @@
-"""Far sides of the fault rounds, each a process of its own: our facility, and SeaweedFS as an S3 store."""
+"""Far sides of the fault rounds: our facility, SeaweedFS as an S3 store, and a share that comes and goes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ class FarSide:
     """A process that can be killed and frozen, and what it holds."""
 
     port: int
+    disk: Path | None = None
+    """Where its data are, when that may be a small disk."""
+    wired = True
+    """The daemon speaks to it over the network."""
     process: subprocess.Popen | None = None
 
     def start(self) -> None:
@@ -55,9 +60,12 @@ class FacilitySide(FarSide):
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.port = folder, folder / "facility", free_port()
-        (folder / "token").write_text(create_token(self.data, "lab/scope"))
+        self.disk = self.data
 
     def start(self) -> None:
+        token = self.folder / "token"
+        if not token.exists():
+            token.write_text(create_token(self.data, "lab/scope"))
         serve = [sys.executable, "-m", "agent", "facility", "serve"]
         command = [*serve, "--data", str(self.data), "--port", str(self.port)]
         self.process = spawn(command, self.folder / "facility.log")
@@ -67,21 +75,57 @@ class FacilitySide(FarSide):
         return f'[delivery]\nurl = "http://127.0.0.1:{port}"\ntoken_file = "token"\nchunk_mib = 1\nstall_s = 1.5\n'
 
     def datasets(self) -> list[str]:
-        root = self.data / "datasets"
-        return [found.parent.relative_to(root).as_posix() for found in root.glob(f"*/*/*/*/*/*/{MANIFEST}")]
+        return datasets_below(self.data / "datasets")
 
     def record(self, dataset: str) -> dict[str, Any]:
-        """What the dataset says of itself, once every byte of it was compared with its manifest."""
-        root = self.data / "datasets" / dataset
-        for path, digest in parse((root / MANIFEST).read_bytes()).items():
-            assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest, f"{dataset}/{path}"
-        return json.loads((root / RECORD).read_text())
+        return compared(self.data / "datasets" / dataset)
 
     def left_behind(self, removed: set[str]) -> list[str]:
         """Of what was deleted at its source before all of it had arrived, the facility clears the rest after a time."""
         uploads = sorted((self.data / ".incoming").iterdir())
         told = [f"{path.name}: {[(file.name, file.read_bytes()[:500]) for file in path.iterdir()]}" for path in uploads]
         return [one for one in told if not any(Path(name).stem in one for name in removed)]
+
+
+class ShareSide(FarSide):
+    """A mounted share: instead of being killed it is away for a while, its mount point gone or empty."""
+
+    name = "folder"
+    wired = False
+
+    def __init__(self, folder: Path) -> None:
+        self.disk, self.port = folder / "net", free_port()
+        self.share, self.away = self.disk / "share", self.disk / "share.away"
+
+    def start(self) -> None:
+        if self.away.exists():
+            if self.share.exists():
+                # Raises when anything was written into the empty mount point.
+                self.share.rmdir()
+            self.away.rename(self.share)
+        self.share.mkdir(exist_ok=True)
+
+    def kill(self) -> None:
+        if self.share.exists() and not self.away.exists():
+            several = len(self.datasets()) > 2
+            self.share.rename(self.away)
+            if several:
+                self.share.mkdir()
+            time.sleep(0.7)
+
+    def config(self, port: int) -> str:
+        return f'[delivery]\ntarget = "folder"\nparallel = 4\n[delivery.folder]\npath = "{self.share}"\n'
+
+    def datasets(self) -> list[str]:
+        return datasets_below(self.share)
+
+    def record(self, dataset: str) -> dict[str, Any]:
+        return compared(self.share / dataset)
+
+    def left_behind(self, removed: set[str]) -> list[str]:
+        staging = self.share / ".scope-agent"
+        left = [path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()]
+        return [one for one in left if not any(Path(name).stem in one for name in removed)]
 
 
 class StoreSide(FarSide):
@@ -132,4 +176,15 @@ class StoreSide(FarSide):
         return re.findall("<Key>(.*?)</Key>", body)
 
 
-FAR_SIDES = {"facility": FacilitySide, "s3": StoreSide}
+def datasets_below(root: Path) -> list[str]:
+    return [found.parent.relative_to(root).as_posix() for found in root.glob(f"[!.]*/*/*/*/*/*/{MANIFEST}")]
+
+
+def compared(root: Path) -> dict[str, Any]:
+    """What a dataset says of itself, once every byte of it was compared with its manifest."""
+    for path, digest in parse((root / MANIFEST).read_bytes()).items():
+        assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest, root / path
+    return json.loads((root / RECORD).read_text())
+
+
+FAR_SIDES = {"facility": FacilitySide, "folder": ShareSide, "s3": StoreSide}

@@ -33,6 +33,18 @@ ERRORS = [
 ]
 
 
+WIRES = frozenset(
+    (
+        "freeze the far side",
+        "cut the network",
+        "crawl",
+        "server errors",
+        "lose answers",
+        "answers twice",
+        "answers swapped",
+    )
+)
+"""What can only happen on a network."""
 YEAR_S = 365 * 86_400
 STATE_MIB, FAR_MIB = 200, 2000
 
@@ -46,10 +58,10 @@ class Site:
         (folder / "state").mkdir()
         (folder / "broker").mkdir()
         self.disks = [disk for disk in (small_disk(folder / "state", STATE_MIB),) if disk]
-        if far == "facility":
-            (folder / "facility").mkdir()
-            self.disks += [disk for disk in (small_disk(folder / "facility", FAR_MIB),) if disk]
         self.far = FAR_SIDES[far](folder)
+        if self.far.disk is not None:
+            self.far.disk.mkdir()
+            self.disks += [disk for disk in (small_disk(self.far.disk, FAR_MIB),) if disk]
         self.truth: dict[str, str] = {}
         self.replaced: set[str] = set()
         self.changed: dict[str, str] = {}
@@ -144,6 +156,8 @@ class Site:
             "the clock jumps": self.jump,
             "nothing": lambda: time.sleep(self.chance.uniform(0, 1)),
         }
+        if not self.far.wired:
+            known = {name: fault for name, fault in known.items() if name not in WIRES}
         return known | ({"a disk is full": self.fill} if self.disks else {})
 
     def kill_daemon(self) -> None:

@@ -16,7 +16,7 @@ ROUNDS = int(os.environ.get("SCOPE_AGENT_FAULTS", "25"))
 
 @pytest.mark.system
 @pytest.mark.timeout(600 + 10 * ROUNDS)
-@pytest.mark.parametrize("far", ["facility", "s3"])
+@pytest.mark.parametrize("far", ["facility", "folder", "s3"])
 def test_whatever_happens_everything_arrives_once(tmp_path: Path, far: str) -> None:
     seed = int(os.environ.get("SCOPE_AGENT_SEED", random.randrange(1 << 30)))
     print("seed", seed)
