@@ -1,7 +1,8 @@
 """The long run of faults: `python benchmarks/faults.py [ROUNDS] [SEED] [FAR SIDES]`.
 
 500 rounds by default, half of them with our own facility as the far side, the others with an S3 store (SeaweedFS)
-and with a share that comes and goes. Run it as root to have disks that fill up as well. What did not hold stays in the folder that it prints.
+and with a share that comes and goes. Run it as root to have disks that fill up as well. What did not hold stays in
+the folder that it prints.
 """
 
 from __future__ import annotations
