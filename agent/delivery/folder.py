@@ -12,11 +12,11 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import FileIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from agent.contract.layout import MANIFEST, RECORD, STAGED, check_dataset_path, check_member
@@ -124,8 +124,9 @@ class FolderTarget:
             held = _compared(listed, self._hashes(staged, listed, durably=True))
             if held.missing or held.different:
                 return held
-            self._publish(dataset, manifest, listed)
-            self._seen.forget(str(staged / path) for path in listed)
+            self._publish(dataset, manifest, [name for name in held.files if name not in listed], listed)
+            below = f"{staged}{os.sep}"
+            self._seen.forget(below + path.replace("/", os.sep) for path in listed)
             return held
 
     def held(self, dataset: str) -> Held:
@@ -237,10 +238,10 @@ class FolderTarget:
             names = (path.relative_to(folder).as_posix() for path in left)
             return found | dict(zip(names, pool.map(digest, left), strict=True))
 
-    def _publish(self, dataset: str, manifest: bytes, listed: dict[str, str]) -> None:
+    def _publish(self, dataset: str, manifest: bytes, left_over: list[str], listed: Iterable[str]) -> None:
         staged, final = self._staged(dataset), self._root / dataset
-        for path in [path for name, path in _files(staged) if name not in listed]:
-            Path(path).unlink()
+        for name in left_over:
+            (staged / name).unlink()
         draft = self._part(dataset, MANIFEST)
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as out:
@@ -248,8 +249,8 @@ class FolderTarget:
             out.flush()
             os.fsync(out.fileno())
         draft.replace(staged / MANIFEST)
-        for folder, _, _ in os.walk(staged):
-            sync_folder(Path(folder))
+        for folder in _folders(listed):
+            sync_folder(staged / folder)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             raise Mismatch(f"{final} is in the way and has no manifest: move it away")
@@ -381,6 +382,12 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
             inside = path[skip:].replace(os.sep, "/")
             if inside != MANIFEST:
                 yield inside, path
+
+
+def _folders(names: Iterable[str]) -> set[PurePosixPath]:
+    """Every folder that these files lie in, at any depth."""
+    nearest = {PurePosixPath(folder) for folder in {name.rpartition("/")[0] for name in names}}
+    return nearest.union(*(folder.parents for folder in nearest))
 
 
 def _sha256(path: Path) -> str:
