@@ -63,9 +63,9 @@ class DeltaVision:
 
     def matches(self, path: Path) -> bool:
         start = binary.head(path, 98)
-        if not start:
+        if len(start) < 98:
             return path.suffix.lower() in (".dv", ".r3d") and path.is_file()
-        return len(start) == 98 and _order(start) is not None
+        return _order(start) is not None
 
     def dataset(self, path: Path) -> Dataset:
         return alone(self.name, path)

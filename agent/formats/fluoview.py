@@ -114,7 +114,7 @@ class Oif:
     def matches(self, path: Path) -> bool:
         if path.suffix.lower() == ".oif":
             return path.is_file()
-        return path.parent.name.lower().endswith(".oif.files") and self._text(path).is_file()
+        return path.parent.name.lower().endswith(".oif.files") and path.is_file()
 
     def _text(self, path: Path) -> Path:
         return path.parent.parent / path.parent.name.removesuffix(".files")
@@ -123,10 +123,14 @@ class Oif:
         text = path if path.suffix.lower() == ".oif" else self._text(path)
         folder = text.with_name(f"{text.name}.files")
         files = [one for one in folder.iterdir() if one.is_file()] if folder.is_dir() else []
+        if not text.is_file():
+            return Dataset(self.name, min(files, default=path), text.parent, tuple(sorted(files)), (text.name,))
         missing = () if files else (f"{folder.name}/",)
         return Dataset(self.name, text, text.parent, tuple(sorted({text, *files})), missing)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
+        if dataset.main.suffix.lower() != ".oif":
+            return binary.growing(f"the text {dataset.missing[0]} is not there")
         main = settings(binary.head(dataset.main, _MAX_TEXT))
         axes = sizes(main)
         if not axes or "SystemVersion" not in main.get("Version Info", {}):
@@ -140,7 +144,8 @@ class Oif:
             return binary.growing(f"{len(planes)} of {need} planes are there")
         if len(planes) > need:
             return binary.growing(f"{dataset.main.name} announces {need} planes so far, {len(planes)} are there")
-        return many.worst(planes) or binary.whole(f"all {need} planes are there")
+        # Texts, lookup tables and regions of single planes may follow.
+        return many.worst(planes) or binary.whole(f"all {need} planes are there").without_end()
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Plane files whose data is there."""

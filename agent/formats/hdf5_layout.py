@@ -59,7 +59,8 @@ def _superblock(file: binary.Binary) -> Verdict:
         return binary.growing(f"{end} bytes are announced, {file.size} are there")
     if file.size > end:
         return binary.unknown(f"{file.size - end} bytes follow behind the end that the HDF5 header announces")
-    return binary.whole("the file ends where its HDF5 header says")
+    # A writer that flushes or closes in between, to go on later, leaves no mark.
+    return binary.whole("the file ends where its HDF5 header says").without_end()
 
 
 def counted(path: Path, count: Callable[[Any], int]) -> int | None:

@@ -30,7 +30,7 @@ class Lsm:
         return alone(self.name, path)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
-        return tiff_layout.layout(dataset.main).verdict
+        return tiff_layout.layout(dataset.main).verdict.without_end()
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Images, without the thumbnails."""

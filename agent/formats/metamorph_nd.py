@@ -96,7 +96,7 @@ class MetaMorphNd:
     def matches(self, path: Path) -> bool:
         if path.suffix.lower() == ".nd":
             start = binary.head(path, 64)
-            return b"NDInfoFile" in start or (not start and path.is_file())
+            return b"NDInfoFile" in start or (b'"NDInfoFile"'.startswith(start) and path.is_file())
         if path.suffix.lower() in _ENDINGS:
             return _index_of(path) is not None
         return False

@@ -63,7 +63,7 @@ class Compound:
         root = next((entry for entry in entries if entry[1] == _ROOT), None)
         if root is None:
             raise TroubleError(Wholeness.DAMAGED, "the compound file has no directory")
-        self._mini_chain = self._chain(root[5]) if root[6] else []
+        self._mini_chain, self._mini_bytes = (self._chain(root[5]), int(root[6])) if root[6] else ([], 0)
         raw = b"".join(self._read_sector(one) for one in self._chain(mini_table)) if mini_table < _LAST_SECTOR else b""
         self._mini_table = struct.unpack(f"<{len(raw) // 4}I", raw)
         self._walk(entries, root[4], "", 0, set())
@@ -133,16 +133,20 @@ class Compound:
 
     def check(self) -> None:
         """Every stream's sectors lie in the file and are as many as its size needs. Raises TroubleError."""
+        if self._mini_chain:
+            self._check(self._mini_chain, self._mini_bytes, "of the small streams")
         for name, stream in self.streams.items():
             if stream.size >= self._cutoff:
-                chain = self._chain(stream.start)
-                if len(chain) * self._sector < stream.size:
-                    raise TroubleError(Wholeness.DAMAGED, f"stream {name} is shorter than the directory says")
-                # The last sector of a file may be cut where the stream ends.
-                rest = stream.size - (len(chain) - 1) * self._sector
-                for sector in chain[:-1]:
-                    self.file.inside(self._offset(sector), self._sector, f"stream {name}")
-                self.file.inside(self._offset(chain[-1]), min(rest, self._sector), f"stream {name}")
+                self._check(self._chain(stream.start), stream.size, name)
+
+    def _check(self, chain: list[int], size: int, name: str) -> None:
+        if len(chain) * self._sector < size:
+            raise TroubleError(Wholeness.DAMAGED, f"stream {name} is shorter than the directory says")
+        # The last sector of a file may be cut where the stream ends.
+        rest = size - (len(chain) - 1) * self._sector
+        for sector in chain[:-1]:
+            self.file.inside(self._offset(sector), self._sector, f"stream {name}")
+        self.file.inside(self._offset(chain[-1]), min(rest, self._sector), f"stream {name}")
 
     def read(self, name: str, limit: int = 4 << 20) -> bytes:
         """At most `limit` bytes of a stream. Raises TroubleError; KeyError when there is none."""

@@ -60,7 +60,8 @@ class OmeZarr:
                 Wholeness.UNKNOWN,
                 f"{have} of {want} chunks are there; the others are empty or not yet written",
             )
-        return Verdict(Wholeness.WHOLE, f"all {want} chunks of {len(arrays)} arrays are there")
+        # An array may be made longer with each plane that is appended.
+        return Verdict(Wholeness.WHOLE, f"all {want} chunks of {len(arrays)} arrays are there").without_end()
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Planes of the full-size images with all their chunks. A plane of nothing but the fill value may not

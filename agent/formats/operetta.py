@@ -26,6 +26,8 @@ _INDEX = ("Index.idx.xml", "Index.xml")
 _UNITS = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "nm": 1e-3, "s": 1.0, "ms": 1e-3}
 _MAX_FIELDS = 500
 _BESIDE = ("Assaylayout", "FFC_Profile")
+_IMAGE = re.compile(r"r\d{2}c\d{2}f\d{2,}p\d{2,}-ch\d+sk\d+fk\d+fl\d+\.tiff?", re.IGNORECASE)
+"""Harmony's names are like no other's: they tell what an image belongs to before its index is there."""
 
 
 class Operetta:
@@ -36,10 +38,14 @@ class Operetta:
     def matches(self, path: Path) -> bool:
         if path.name in _INDEX:
             return opening(path, "EvaluationInputData") is not None or not binary.head(path, 1)
-        return path.suffix.lower() in (".tif", ".tiff") and _index(path) is not None
+        if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+            return False
+        return _IMAGE.fullmatch(path.name) is not None or _index(path) is not None
 
     def dataset(self, path: Path) -> Dataset:
-        index = path if path.name in _INDEX else (_index(path) or path)
+        index = path if path.name in _INDEX else _index(path)
+        if index is None:
+            return self._without_index(path)
         files, missing = {index}, []
         for name, _ in _listed(index)[0]:
             target = index.parent / name
@@ -55,7 +61,16 @@ class Operetta:
             files |= {one for folder in _BESIDE for one in (root / folder).glob("*") if one.is_file()}
         return Dataset(self.name, index, root, tuple(sorted(files)), tuple(missing))
 
+    def _without_index(self, path: Path) -> Dataset:
+        folder = path.parent
+        images = tuple(sorted(one for one in folder.iterdir() if _IMAGE.fullmatch(one.name) and one.is_file()))
+        root = folder.parent if folder.name == "Images" else folder
+        index = (folder / _INDEX[0]).relative_to(root).as_posix()
+        return Dataset(self.name, images[0] if images else path, root, images or (path,), (index,))
+
     def is_whole(self, dataset: Dataset) -> Verdict:
+        if dataset.main.name not in _INDEX:
+            return binary.growing(f"the index {dataset.missing[0]} is not there")
         listed, error = _listed(dataset.main)
         if error:
             return binary.growing(error)
@@ -72,6 +87,8 @@ class Operetta:
         return many.planes(dataset.files)
 
     def metadata(self, dataset: Dataset) -> Metadata:
+        if dataset.main.name not in _INDEX:
+            return Metadata(notes=("what Harmony says of its images stands in the index, which is not there",))
         return guarded(dataset.main, lambda: _read(dataset))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -30,6 +30,12 @@ class Verdict:
 
     state: Wholeness
     reason: str
+    open_ended: bool = False
+    """Whole as it stands, and its writer may append to it: where nobody knows more, quiet time must pass, too."""
+
+    def without_end(self) -> Verdict:
+        """The same about a file that says nothing of how much was planned."""
+        return replace(self, open_ended=self.state is Wholeness.WHOLE)
 
 
 @dataclass(frozen=True, slots=True)

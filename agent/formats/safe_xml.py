@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.formats import binary
 from agent.formats.jsonable import Json
 from agent.formats.ome_xml import UnreadableError, local
 
@@ -125,6 +126,32 @@ def _let_go(element: _Element) -> None:
     parent = element.getparent()
     while parent is not None and (before := element.getprevious()) is not None:
         parent.remove(before)
+
+
+def cut_off(path: Path) -> bool:
+    """True for XML that is sound and not at its end yet; False where that cannot be told."""
+    from lxml import etree
+
+    parser: etree.XMLPullParser = etree.XMLPullParser(
+        events=("end",), resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
+    )
+    if path.stat().st_size > MAX_BYTES or not binary.head(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return False
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 16):
+                if b"<!DOCTYPE" in piece or b"<!ENTITY" in piece:
+                    return False
+                parser.feed(piece)
+                for _, element in parser.read_events():
+                    _let_go(element)
+    except etree.XMLSyntaxError:
+        return False
+    try:
+        parser.close()
+    except etree.XMLSyntaxError:
+        return True
+    return False
 
 
 def opening(path: Path, name: str) -> dict[str, str] | None:

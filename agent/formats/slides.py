@@ -40,6 +40,10 @@ class _Slide(VendorTiff):
         head = Head(path)
         return not head.tags and head.layout.verdict.state is Wholeness.GROWING
 
+    def is_whole(self, dataset: Dataset) -> Verdict:
+        # A smaller copy may follow.
+        return super().is_whole(dataset).without_end()
+
 
 class Svs(_Slide):
     """Aperio ScanScope."""
@@ -84,7 +88,7 @@ class Ndpi(_Slide):
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         if dataset.main.stat().st_size > ndpi_layout.WIDE:
-            return ndpi_layout.verdict(dataset.main)
+            return ndpi_layout.verdict(dataset.main).without_end()
         return super().is_whole(dataset)
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:

@@ -40,7 +40,7 @@ class Tiff:
         return Dataset(self.name, path, path.parent, (path,))
 
     def is_whole(self, dataset: Dataset) -> Verdict:
-        return tiff_layout.layout(dataset.main).verdict
+        return tiff_layout.layout(dataset.main).verdict.without_end()
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Full-size images whose data is really there; ImageJ stacks count every plane."""

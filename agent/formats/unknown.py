@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.formats.bioformats import BioFormats
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
+from agent.formats.safe_xml import cut_off
 
 
 class Unknown:
@@ -29,6 +30,8 @@ class Unknown:
     def is_whole(self, dataset: Dataset) -> Verdict:
         if dataset.main.is_file() and dataset.main.stat().st_size == 0:
             return Verdict(Wholeness.UNKNOWN, "the file is empty")
+        if dataset.main.suffix.lower() == ".xml" and cut_off(dataset.main):
+            return Verdict(Wholeness.GROWING, "the XML is not at its end yet")
         return Verdict(Wholeness.UNKNOWN, "no format that is known here: only quiet time can tell")
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:

@@ -72,7 +72,9 @@ def _examine(dataset: Dataset, quiet: Quiet, now: float, quiet_s: float, frames:
     if verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED):
         over = frames is not None and _settled(dataset, quiet, now, quiet_s)
         return Finding(dataset, verdict.reason, hopeless=_hopeless(verdict, writers, over=over))
-    if verdict.state is Wholeness.UNKNOWN and not _settled(dataset, quiet, now, quiet_s):
+    # Counted frames know better than a file that could always go on.
+    endless = verdict.state is Wholeness.UNKNOWN or (verdict.open_ended and frames is None)
+    if endless and not _settled(dataset, quiet, now, quiet_s):
         return Finding(dataset, f"nothing may change for {quiet_s:g} s: {verdict.reason}")
     planes = planes_on_disk(dataset)
     if frames is not None and planes is not None and planes != frames:

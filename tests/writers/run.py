@@ -35,8 +35,16 @@ class Run:
     def append(self, name: str, data: bytes, dice: random.Random) -> None:
         """In pieces of random size, as a buffer empties itself; a text is smaller than its buffer."""
         if name.endswith(_TEXTS):
-            self.ops.append(Op(name, data))
-            return
+            self.say(name, data)
+        else:
+            self.flow(name, data, dice)
+
+    def say(self, name: str, data: bytes) -> None:
+        """In one piece."""
+        self.ops.append(Op(name, data))
+
+    def flow(self, name: str, data: bytes, dice: random.Random) -> None:
+        """In pieces of random size."""
         while data:
             cut = dice.randint(1, max(1, min(len(data), 900)))
             self.ops.append(Op(name, data[:cut]))
@@ -92,7 +100,41 @@ def tiff(
 def put(run: Run, name: str, pieces: list[tuple[int | None, bytes]], dice: random.Random) -> None:
     for at, data in pieces:
         if at is None:
-            run.append(name, data, dice)
+            run.flow(name, data, dice)
         else:
             run.patch(name, at, data)
     run.close(name)
+
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
+Value = tuple[int, int, bytes]
+"""Tag, type and bytes."""
+
+
+def one_page(at: int, values: list[Value], pixels: bytes, following: int = 0) -> tuple[bytes, int]:
+    """An IFD at this place with its values and pixels behind it, and where its link to the next one lies."""
+    said = [(256, 4, struct.pack("<I", SIDE)), (257, 4, struct.pack("<I", SIDE)), (258, 3, b"\x08\0"),
+            (259, 3, b"\1\0"), (262, 3, b"\1\0"), (277, 3, b"\1\0"), (278, 4, struct.pack("<I", SIDE)),
+            (279, 4, struct.pack("<I", SIDE * SIDE)), *values]  # fmt: skip
+    size = 2 + (len(said) + 1) * 12 + 4
+    behind, entries = b"", []
+    for code, kind, raw in said:
+        place = int.from_bytes(raw.ljust(4, b"\0"), "little") if len(raw) <= 4 else at + size + len(behind)
+        behind += raw if len(raw) > 4 else b""
+        entries.append((code, kind, len(raw) // _SIZES[kind], place))
+    entries.append((273, 4, 1, at + size + len(behind)))
+    return tags(entries, following) + behind + pixels, at + size - 4
+
+
+def chain(run: Run, name: str, pages: list[list[Value]], dice: random.Random, close: bool = True) -> int:
+    """A TIFF whose pages are linked when they are written; gives its size."""
+    run.append(name, b"II*\0\0\0\0\0", dice)
+    at, link = 8, 4
+    for values in pages:
+        piece, its_link = one_page(at, values, noise(dice))
+        run.append(name, piece, dice)
+        run.patch(name, link, struct.pack("<I", at))
+        at, link = at + len(piece), its_link
+    if close:
+        run.close(name)
+    return at

@@ -1,0 +1,78 @@
+"""What once was called whole too early, found by the simulated writers."""
+
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+
+from agent.formats import Wholeness, datasets_in, identify
+from agent.sources.quiet import Quiet
+from agent.steps.examine import examine
+from tests.writers.containers import compound, tables_first
+
+PLANE = np.zeros((6, 8), np.uint16)
+
+
+def verdict(path):
+    found = identify(path)
+    return found.name, found.is_whole(found.dataset(path))
+
+
+@pytest.mark.parametrize(("frames", "early"), [(None, False), (1, True)])
+def test_a_tiff_that_could_get_another_image_must_rest(tmp_path, frames, early):
+    """A frame at a time, each of them the last one in the chain; where frames are counted nobody needs to wait."""
+    path = tmp_path / "t.tif"
+    tifffile.imwrite(path, PLANE, metadata=None)
+    quiet = Quiet()
+    looks = [examine(identify(path).dataset(path), quiet, now, 5.0, frames).whole for now in (0.0, 1.0, 6.0)]
+    assert looks == [False, early, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("d.dv", bytes(50), ("deltavision-dv", Wholeness.GROWING)),
+        ("n.nd", b'"NDInf', ("metamorph-nd", Wholeness.GROWING)),
+        ("Index.idx.xml", b'<?xml version="1.0" encod', ("unknown", Wholeness.GROWING)),
+        ("scan.xml", b"<Data><Image>", ("unknown", Wholeness.GROWING)),
+        ("other.xml", b"<Data></Data>", ("unknown", Wholeness.UNKNOWN)),
+        ("other.xml", b"<Data></Image>", ("unknown", Wholeness.UNKNOWN)),
+        ("other.xml", b"no XML at all", ("unknown", Wholeness.UNKNOWN)),
+    ],
+)
+def test_the_first_bytes_of_a_file(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    found, answer = verdict(tmp_path / name)
+    assert (found, answer.state) == expected
+
+
+def test_a_compound_file_ends_with_its_small_streams(tmp_path):
+    path = tmp_path / "a.cxd"
+    raw = tables_first(compound({f"Field {n}": struct.pack("<d", n) * 40 for n in range(8)}))
+    path.write_bytes(raw)
+    assert verdict(path)[1].state is Wholeness.WHOLE
+    for size in range(len(raw) - 512, 0, -512):
+        path.write_bytes(raw[:size])
+        assert verdict(path)[1].state is Wholeness.GROWING, size
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["Images/r01c01f01p01-ch1sk1fk1fl1.tiff", "Images/r01c01f01p01-ch2sk1fk1fl1.tiff"], "Images/Index.idx.xml"),
+        (["r01c01f01p01-ch1sk1fk1fl1.tiff"], "Index.idx.xml"),
+        (["a.oif.files/s_C001.tif", "a.oif.files/s_C001.pty"], "a.oif"),
+    ],
+)
+def test_images_whose_index_is_not_there_yet_wait_for_it(tmp_path, names, missing):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, PLANE, metadata=None)
+    (found,) = datasets_in(tmp_path)
+    assert (found.missing, len(found.files)) == ((missing,), len(names))
+    assert {identify(tmp_path / name).dataset(tmp_path / name).main for name in names} == {found.main}
+    said = identify(found.main)
+    assert said.is_whole(found).state is Wholeness.GROWING
+    assert said.planes_on_disk(found) == sum(name.endswith(("tif", "tiff")) for name in names)
+    said.metadata(found)
