@@ -73,6 +73,8 @@ def simulated(name: str, dice: random.Random) -> Files:
         content = files.setdefault(op.name, bytearray())
         at = len(content) if op.at is None else op.at
         content[at : at + len(op.data)] = op.data
+        if op.size is not None:
+            content[op.size :] = bytes(max(0, op.size - len(content)))
     return {key: bytes(value) for key, value in files.items()}
 
 

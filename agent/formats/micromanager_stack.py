@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _MAGICS = {8: 54773648, 16: 483765892, 24: 99384722, 32: 2355492}
 """Place in the header of the index, the display settings, the comments and the summary, and what stands there."""
-_SUMMARY, _PLANE_TEXT = 2355492, 51123
+_SUMMARY, _PLANE_TEXT, _COMMENTS = 2355492, 51123, 84720485
+_MAX_LEFT = 1024
+"""Bytes behind the comments; Micro-Manager leaves eight."""
 _SIDE = ("comments.txt", "display_and_comments.txt", "DisplaySettings.json")
 
 
@@ -102,7 +104,19 @@ def verdict(path: Path) -> Verdict | None:
         return binary.damaged(f"{path.name}: the index of its planes is not where the header says")
     if listed != found.ifds:
         return binary.damaged(f"{path.name}: the index lists {listed} planes, the file holds {found.ifds}")
+    if (left := found.size - _facts_end(path, struct.unpack_from(order + "I", start, 28)[0], order)) > _MAX_LEFT:
+        # The space is taken ahead, and given back when the run is over.
+        return binary.unknown(f"{path.name} is {left} bytes longer than what it holds")
     return binary.whole(f"{path.name} is closed")
+
+
+def _facts_end(path: Path, comments: int, order: str) -> int:
+    """Where the comments end, the last thing in a stack; the end of the file where there are none."""
+    with path.open("rb") as file:
+        file.seek(comments)
+        raw = file.read(8)
+    magic, length = struct.unpack(order + "II", raw) if len(raw) == 8 else (0, 0)
+    return comments + 8 + int(length) if magic == _COMMENTS else path.stat().st_size
 
 
 def _index_count(path: Path, at: int, order: str) -> int | None:

@@ -171,6 +171,9 @@ def _level(index: Path) -> tuple[Verdict, int]:
             return Verdict(found.verdict.state, f"{name}: {found.verdict.reason}"), 0
         if found.ifds != count:
             return binary.growing(f"{name} holds {found.ifds} planes, the index lists {count}"), 0
+        if found.size - found.end > found.plane_bytes:
+            # The space is taken ahead, and given back when the stack is closed.
+            return binary.unknown(f"{name} is {found.size - found.end} bytes longer than what it holds"), 0
     last = list(listed)[-1] if listed else ""
     if last and (index.parent / last).stat().st_size > _ROLLS_AT:
         return binary.unknown(f"{last} is full: another stack may follow"), 0

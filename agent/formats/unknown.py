@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.formats import binary
 from agent.formats.bioformats import BioFormats
 from agent.formats.port import Dataset, Metadata, Verdict, Wholeness
 from agent.formats.safe_xml import cut_off
+
+_MARKED = frozenset((
+    ".tif", ".tiff", ".btf", ".stk", ".lsm", ".svs", ".ndpi", ".qptiff", ".vsi", ".ets", ".czi", ".lif", ".nd2",
+    ".oib", ".cxd", ".dv", ".ims", ".h5", ".hdf5", ".mesc", ".emd", ".dm3", ".dm4", ".ser", ".sif", ".avi", ".png",
+    ".jpg", ".mp4", ".zip",
+))  # fmt: skip
+"""Names of files that begin with bytes of their kind, never with zeros."""
 
 
 class Unknown:
@@ -30,6 +38,8 @@ class Unknown:
     def is_whole(self, dataset: Dataset) -> Verdict:
         if dataset.main.is_file() and dataset.main.stat().st_size == 0:
             return Verdict(Wholeness.UNKNOWN, "the file is empty")
+        if dataset.main.suffix.lower() in _MARKED and not binary.head(dataset.main, 512).strip(b"\0"):
+            return Verdict(Wholeness.GROWING, "the file got its size ahead of its content, which is not there yet")
         if dataset.main.suffix.lower() == ".xml" and cut_off(dataset.main):
             return Verdict(Wholeness.GROWING, "the XML is not at its end yet")
         return Verdict(Wholeness.UNKNOWN, "no format that is known here: only quiet time can tell")

@@ -37,7 +37,8 @@ class Vsi:
             start = binary.head(path, 14)
             # The container of the tags begins behind the TIFF header with its own size, 24, and "IS".
             return not start or (start[:4] in tiff_layout.MAGIC and start[8:12] in (b"\x18\0IS", b""))
-        return path.suffix.lower() == ".ets" and _document(path).is_file()
+        inside = re.fullmatch(r"_.+_", path.parent.parent.name) and path.parent.name.lower().startswith("stack")
+        return path.suffix.lower() == ".ets" and path.is_file() and (inside is not None or _document(path).is_file())
 
     def dataset(self, path: Path) -> Dataset:
         main = path if path.suffix.lower() == ".vsi" else _document(path)
@@ -52,9 +53,13 @@ class Vsi:
         if len(files) < needed:
             missing = tuple(f"_{main.stem}_/ pixel file {n + 1} of {needed}" for n in range(len(files), needed))
         sides = [one for one in folder.glob("stack*/*") if one.is_file()]
+        if not main.is_file():
+            return Dataset(self.name, min(sides, default=path), main.parent, tuple(sorted(sides)), (main.name,))
         return Dataset(self.name, main, main.parent, tuple(sorted({main, *sides})), missing)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
+        if dataset.main.suffix.lower() != ".vsi":
+            return binary.growing(f"the document {dataset.missing[0]} is not there")
         found = tiff_layout.layout(dataset.main)
         if found.verdict.state is not Wholeness.WHOLE:
             return Verdict(found.verdict.state, f"{dataset.main.name}: {found.verdict.reason}")

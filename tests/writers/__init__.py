@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from tests.writers.cameras import isxd, miniscope, prairie, scanimage, sif, spe, thor
+from tests.writers.cellsens import cellsens
 from tests.writers.containers import (
     cxd,
     femtonics,
@@ -16,7 +17,8 @@ from tests.writers.containers import (
     softworx,
     zen,
 )  # fmt: skip
-from tests.writers.electron import dm, mrc, sem, ser, serialem, streak_img, streak_tiff, tescan, velox
+from tests.writers.electron import dm, mrc, sem, ser, serialem, streak_img, streak_tiff, tem, tescan, velox
+from tests.writers.micromanager import mm_images14, mm_images20, mm_stack14, mm_stack20, ndtiff
 from tests.writers.plates import (
     cellvoyager1000,
     leica_export,
@@ -27,6 +29,7 @@ from tests.writers.plates import (
     scanr,
 )  # fmt: skip
 from tests.writers.run import Op, Run
+from tests.writers.sets import companion, ome_set, ome_tiff, ome_xml, unknown, zarr04, zarr05, zarr_appended
 from tests.writers.slides import imagej, lsm, metaseries, ndpi, plain_tiff, qptiff, slide, slide_levels, stk
 
 __all__ = ["WRITERS", "Op", "Run", "thor"]
@@ -38,7 +41,9 @@ WRITERS: dict[str, Callable[[random.Random], Run]] = {
         scanimage, prairie, thor, miniscope,
         zen, las_x, nis_elements, softworx, fluoview, cxd, imaris, femtonics,
         operetta, cellvoyager1000, oif, leica_export, leica_matrix, scanr, metamorph_nd,
-        slide_levels, qptiff, plain_tiff, lsm, stk, metaseries,
+        slide_levels, qptiff, plain_tiff, lsm, stk, metaseries, tem, cellsens,
+        mm_stack14, mm_stack20, mm_images14, mm_images20, ndtiff,
+        ome_tiff, ome_set, companion, ome_xml, zarr04, zarr05, zarr_appended, unknown,
     )
 }  # fmt: skip
 """By name, the one that `benchmarks/fuzz_formats.py` takes."""

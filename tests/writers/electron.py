@@ -156,3 +156,12 @@ def dm(dice: random.Random) -> Run:
     run.append(f"g.{run.format}", raw, dice)
     run.close(f"g.{run.format}")
     return run
+
+
+def tem(dice: random.Random) -> Run:
+    """FEI TIA: XML where the scanning microscopes have text; TVIPS: a block of its own."""
+    run = Run("tem-tiff")
+    xml = b"<Root><Data><Label>High tension</Label><Value>200</Value><Unit>kV</Unit></Data></Root>\0"
+    block = dice.choice([(34682, 2, xml), (37706, 1, struct.pack("<I", 2).ljust(10_000, b"\0"))])
+    put(run, "t.tif", tiff(dice, b"", block, dice.random() < 0.5), dice)
+    return run

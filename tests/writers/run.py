@@ -17,11 +17,16 @@ _TEXTS = (".xml", ".json", ".mdoc", ".hdr")
 
 @dataclass(frozen=True)
 class Op:
-    """Append `data` to a file, or put it at `at`; an operation without data closes the file."""
+    """Append `data` to a file, or put it at `at`, then give it `size` bytes; without either it closes the file."""
 
     name: str
     data: bytes = b""
     at: int | None = None
+    size: int | None = None
+
+    @property
+    def closes(self) -> bool:
+        return not self.data and self.size is None
 
 
 @dataclass
@@ -52,6 +57,10 @@ class Run:
 
     def patch(self, name: str, at: int, data: bytes) -> None:
         self.ops.append(Op(name, data, at))
+
+    def resize(self, name: str, size: int) -> None:
+        """Some programs take the space ahead and cut the file in the end."""
+        self.ops.append(Op(name, size=size))
 
     def close(self, name: str) -> None:
         self.ops.append(Op(name))

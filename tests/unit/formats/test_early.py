@@ -1,5 +1,6 @@
 """What once was called whole too early, found by the simulated writers."""
 
+import random
 import struct
 
 import numpy as np
@@ -9,6 +10,7 @@ import tifffile
 from agent.formats import Wholeness, datasets_in, identify
 from agent.sources.quiet import Quiet
 from agent.steps.examine import examine
+from tests.writers import WRITERS
 from tests.writers.containers import compound, tables_first
 
 PLANE = np.zeros((6, 8), np.uint16)
@@ -76,3 +78,27 @@ def test_images_whose_index_is_not_there_yet_wait_for_it(tmp_path, names, missin
     assert said.is_whole(found).state is Wholeness.GROWING
     assert said.planes_on_disk(found) == sum(name.endswith(("tif", "tiff")) for name in names)
     said.metadata(found)
+
+
+@pytest.mark.parametrize("name", ["mm_stack14", "mm_stack20", "ndtiff"])
+def test_a_stack_that_still_has_the_space_it_took_ahead_must_rest(tmp_path, name):
+    for op in WRITERS[name](random.Random(1)).ops:
+        with (tmp_path / op.name).open("ab") as file:
+            pass
+        with (tmp_path / op.name).open("r+b") as file:
+            file.seek(0 if op.at is None else op.at, 2 if op.at is None else 0)
+            file.write(op.data)
+            if op.size is not None:
+                file.truncate(op.size)
+    stack = min(tmp_path.glob("*.tif"))
+    assert verdict(stack)[1].state is Wholeness.WHOLE
+    with stack.open("r+b") as file:
+        file.truncate(stack.stat().st_size + 20_000)
+    assert verdict(stack)[1].state is Wholeness.UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.czi", "_a_/stack1/frame_t.ets"])
+def test_a_file_that_only_has_its_size_is_not_whole(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(5000))
+    assert verdict(tmp_path / name)[1].state is Wholeness.GROWING

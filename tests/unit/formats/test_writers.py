@@ -36,8 +36,11 @@ class Stage:
         if op.data:
             file.seek(0, 2) if op.at is None else file.seek(op.at)
             file.write(op.data)
+        if op.size is not None:
+            file.truncate(op.size)
+        if not op.closes:
             self.written = self.now
-        if not keep or not op.data:
+        if not keep or op.closes:
             self.handles.pop(op.name).close()
 
     def findings(self, wait):
@@ -62,17 +65,17 @@ def play(folder, name, seed):
     try:
         for number, op in enumerate(run.ops[:killed]):
             stage.write(op, keep=seen)
-            if number not in looks or not run.ops[number + 1 :] or all(not one.data for one in run.ops[number + 1 :]):
+            if number not in looks or not run.ops[number + 1 :] or all(one.closes for one in run.ops[number + 1 :]):
                 continue
             # Without any sign a pause must be shorter than the quiet time: that is what quiet time means.
             # Letting go changes nothing in a file: a pause is over when the writer writes on.
-            patient = run.sure or (bool(stage.handles) and bool(run.ops[number + 1].data))
+            patient = run.sure or (bool(stage.handles) and not run.ops[number + 1].closes)
             for _ in range(2):
                 wait = dice.uniform(0.1, 60.0 if patient else QUIET_S * 0.9)
                 left = stage.written + QUIET_S * 0.9 - stage.now
                 for found in stage.findings(wait if patient else max(min(wait, left), 0)):
                     assert not found.whole, (seed, run.format, number, len(run.ops), op.name, found)
-        if killed is not None and any(one.data for one in run.ops[killed:]):
+        if killed is not None and any(not one.closes for one in run.ops[killed:]):
             stage.close()
             for found in stage.findings(3600) + stage.findings(3600):
                 assert not found.whole, (seed, run.format, "killed", killed, len(run.ops), found)
