@@ -5,6 +5,7 @@ The .mrf gets its EndTime when the measurement is over; the .mlf names every ima
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from agent.formats.members import plain
 from agent.formats.ome_xml import UnreadableError
 from agent.formats.port import Dataset, Metadata, Verdict
 from agent.formats.safe_xml import opening, stream
+from agent.formats.tiff import alone
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
 DETAIL, DATA = "MeasurementDetail.mrf", "MeasurementData.mlf"
+_IMAGE = re.compile(r".+_[A-Z]{1,2}\d{2}_T\d{4}F\d{3}L\d{2}A\d{2}Z\d{2}C\d{2}\.tif", re.IGNORECASE)
+"""Names that tell what an image belongs to before the texts are there."""
 
 
 class CellVoyager:
@@ -30,10 +34,13 @@ class CellVoyager:
     def matches(self, path: Path) -> bool:
         if path.name in (DETAIL, DATA):
             return path.is_file()
-        return _root(path) is not None
+        return _root(path) is not None or (_IMAGE.fullmatch(path.name) is not None and path.is_file())
 
     def dataset(self, path: Path) -> Dataset:
-        root = _root(path) or path.parent
+        root = _root(path)
+        if root is None:
+            images = sorted(one for one in path.parent.iterdir() if _IMAGE.fullmatch(one.name) and one.is_file())
+            return Dataset(self.name, min(images, default=path), path.parent, tuple(images) or (path,), (DETAIL,))
         files = {one for one in root.rglob("*") if one.is_file() and not one.is_symlink()}
         top = root
         traces = list(root.parent.glob("TRACE*.log")) if root.parent.name.startswith(f"{root.name}_") else []
@@ -64,10 +71,15 @@ class CellVoyager:
 
     def planes_on_disk(self, dataset: Dataset) -> int | None:
         """Recorded images whose data is there."""
+        if dataset.main.name not in (DETAIL, DATA):
+            return many.planes(dataset.files)
         root = dataset.main.parent
         return many.planes(root / name for name in record_names(root / DATA) if (root / name).is_file())
 
     def metadata(self, dataset: Dataset) -> Metadata:
+        if dataset.main.name not in (DETAIL, DATA):
+            return alone(dataset)
+
         def read() -> Metadata:
             from agent.formats import cellvoyager_metadata
 

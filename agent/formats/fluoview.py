@@ -10,7 +10,9 @@ from agent.formats import binary, many, ole
 from agent.formats.binary import Binary
 from agent.formats.guarded import guarded
 from agent.formats.port import Dataset, Metadata, Verdict
-from agent.formats.single import alone, judged
+from agent.formats.single import alone as one_file
+from agent.formats.single import judged
+from agent.formats.tiff import alone
 from agent.formats.tiff_layout import TroubleError
 
 Settings = dict[str, dict[str, str]]
@@ -55,7 +57,7 @@ class Oib:
         return ole.is_compound(path, ".oib")
 
     def dataset(self, path: Path) -> Dataset:
-        return alone(self.name, path)
+        return one_file(self.name, path)
 
     def is_whole(self, dataset: Dataset) -> Verdict:
         return judged(dataset.main, _oib_verdict)
@@ -152,6 +154,9 @@ class Oif:
         return many.planes(_planes(dataset))
 
     def metadata(self, dataset: Dataset) -> Metadata:
+        if dataset.main.suffix.lower() != ".oif":
+            return alone(dataset)
+
         def read() -> Metadata:
             from agent.formats import fluoview_metadata
 

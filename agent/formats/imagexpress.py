@@ -52,7 +52,8 @@ class ImageXpress:
 
     def matches(self, path: Path) -> bool:
         if path.suffix.lower() == ".htd":
-            return b"HTSInfoFile" in binary.head(path, 64)
+            start = binary.head(path, 64)
+            return b"HTSInfoFile" in start or (b'"HTSInfoFile"'.startswith(start) and path.is_file())
         named = _IMAGE.fullmatch(path.name)
         root = _root(path)
         if named is None or root is None:

@@ -17,6 +17,7 @@ from agent.formats.places import name_in, placed
 from agent.formats.plates import with_plate
 from agent.formats.port import Dataset, Metadata, Place, Verdict, Wholeness
 from agent.formats.safe_xml import child, child_text, opening, stream, tree
+from agent.formats.tiff import alone
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -88,7 +89,7 @@ class Operetta:
 
     def metadata(self, dataset: Dataset) -> Metadata:
         if dataset.main.name not in _INDEX:
-            return Metadata(notes=("what Harmony says of its images stands in the index, which is not there",))
+            return alone(dataset)
         return guarded(dataset.main, lambda: _read(dataset))
 
 

@@ -61,6 +61,15 @@ class Tiff:
         return said if said.ome or said.errors else replace(said, notes=("OME has no pixel type for this image",))
 
 
+def alone(dataset: Dataset) -> Metadata:
+    """What one image says without the text that describes it and its neighbours, which is not there."""
+    note = f"what is said of the images stands in {', '.join(dataset.missing)}, which is not there"
+    if len(dataset.files) > 1:
+        return Metadata(notes=(note,))
+    said = Tiff().metadata(dataset)
+    return replace(said, notes=(*said.notes, note))
+
+
 def _read(path: Path, planes: int, software: dict[str, str], *, plain: bool) -> Metadata:
     """tifffile raises anything on odd files (eight kinds were counted): each becomes one line."""
     import tifffile

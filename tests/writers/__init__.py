@@ -21,9 +21,11 @@ from tests.writers.electron import dm, mrc, sem, ser, serialem, streak_img, stre
 from tests.writers.micromanager import mm_images14, mm_images20, mm_stack14, mm_stack20, ndtiff
 from tests.writers.plates import (
     cellvoyager1000,
+    cv8000,
     leica_export,
     leica_matrix,
     metamorph_nd,
+    metaxpress,
     oif,
     operetta,
     scanr,
@@ -40,7 +42,7 @@ WRITERS: dict[str, Callable[[random.Random], Run]] = {
         sem, tescan, slide, ndpi, streak_tiff, streak_img, imagej, mrc, serialem, ser, spe, sif, isxd, velox, dm,
         scanimage, prairie, thor, miniscope,
         zen, las_x, nis_elements, softworx, fluoview, cxd, imaris, femtonics,
-        operetta, cellvoyager1000, oif, leica_export, leica_matrix, scanr, metamorph_nd,
+        operetta, cv8000, cellvoyager1000, metaxpress, oif, leica_export, leica_matrix, scanr, metamorph_nd,
         slide_levels, qptiff, plain_tiff, lsm, stk, metaseries, tem, cellsens,
         mm_stack14, mm_stack20, mm_images14, mm_images20, ndtiff,
         ome_tiff, ome_set, companion, ome_xml, zarr04, zarr05, zarr_appended, unknown,

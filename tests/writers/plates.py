@@ -150,3 +150,41 @@ def metamorph_nd(dice: random.Random) -> Run:
     lines += ['"WaveInFileName", TRUE', '"EndFile"']
     names = [f"n_w{w}Conf{w}_s{s}.tif" for s in range(1, stages + 1) for w in range(1, waves + 1)]
     return _with_text(run, "n.nd", "\r\n".join(lines).encode(), [image(one, dice) for one in names], dice, last=0)
+
+
+def cv8000(dice: random.Random) -> Run:
+    """CV7000 and later: the records with the images or behind them; the end time when the measurement is over."""
+    run, count = Run("cellvoyager"), dice.randint(1, 4)
+    names = [f"plate_D08_T0001F001L01A01Z{z:02}C01.tif" for z in range(1, count + 1)]
+    space = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
+    head = '<?xml version="1.0" encoding="utf-8"?>\r\n'
+    detail = f'{head}<bts:MeasurementDetail {space} bts:BeginTime="2023-09-18T13:58:40" bts:EndTime="{{}}"/>'
+    records = "".join(
+        f'<bts:MeasurementRecord bts:Time="2023-09-18T13:58:4{z}" bts:Column="8" bts:Row="4" bts:TimePoint="1" '
+        f'bts:FieldIndex="1" bts:ZIndex="{z + 1}" bts:Type="IMG" bts:X="0" bts:Y="0" bts:Z="1" bts:Ch="1">{name}'
+        "</bts:MeasurementRecord>"
+        for z, name in enumerate(names)
+    )
+    early = dice.random() < 0.5
+    if early:
+        run.say("MeasurementDetail.mrf", detail.format("").encode())
+    data = f"{head}<bts:MeasurementData {space}>{records}</bts:MeasurementData>".encode()
+    _with_text(run, "MeasurementData.mlf", data, [image(name, dice) for name in names], dice)
+    ended = detail.format("2023-09-18T14:10:00").encode()
+    if early:
+        run.patch("MeasurementDetail.mrf", 0, ended)
+    else:
+        run.say("MeasurementDetail.mrf", ended)
+    run.close("MeasurementDetail.mrf")
+    return run
+
+
+def metaxpress(dice: random.Random) -> Run:
+    """MetaXpress: the text when the plate begins, the images in a folder for each time point."""
+    times, sites = dice.randint(1, 2), dice.randint(1, 3)
+    lines = ['"HTSInfoFile", Version 1.0', '"Description", ""', f'"TimePoints", {times}', '"XWells", 2', '"YWells", 1']
+    lines += ['"WellsSelection1", TRUE, FALSE', '"Sites", TRUE', f'"XSites", {sites}', '"YSites", 1']
+    lines += [f'"SiteSelection1", {", ".join(["TRUE"] * sites)}', '"Waves", FALSE', '"EndFile"']
+    names = [f"TimePoint_{t}/p_A01_s{s}.tif" for t in range(1, times + 1) for s in range(1, sites + 1)]
+    text = "\r\n".join(lines).encode()
+    return _with_text(Run("imagexpress"), "p.HTD", text, [image(one, dice) for one in names], dice, last=0)

@@ -35,6 +35,7 @@ def test_a_tiff_that_could_get_another_image_must_rest(tmp_path, frames, early):
     ("name", "content", "expected"),
     [
         ("d.dv", bytes(50), ("deltavision-dv", Wholeness.GROWING)),
+        ("p.HTD", b'"HTSInfo', ("imagexpress", Wholeness.GROWING)),
         ("n.nd", b'"NDInf', ("metamorph-nd", Wholeness.GROWING)),
         ("Index.idx.xml", b'<?xml version="1.0" encod', ("unknown", Wholeness.GROWING)),
         ("scan.xml", b"<Data><Image>", ("unknown", Wholeness.GROWING)),
@@ -64,20 +65,25 @@ def test_a_compound_file_ends_with_its_small_streams(tmp_path):
     [
         (["Images/r01c01f01p01-ch1sk1fk1fl1.tiff", "Images/r01c01f01p01-ch2sk1fk1fl1.tiff"], "Images/Index.idx.xml"),
         (["r01c01f01p01-ch1sk1fk1fl1.tiff"], "Index.idx.xml"),
+        (["plate_D08_T0001F001L01A01Z01C01.tif"], "MeasurementDetail.mrf"),
+        (["_scan_/stack1/frame_t.ets"], "scan.vsi"),
         (["a.oif.files/s_C001.tif", "a.oif.files/s_C001.pty"], "a.oif"),
     ],
 )
 def test_images_whose_index_is_not_there_yet_wait_for_it(tmp_path, names, missing):
     for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(tmp_path / name, PLANE, metadata=None)
     (found,) = datasets_in(tmp_path)
     assert (found.missing, len(found.files)) == ((missing,), len(names))
     assert {identify(tmp_path / name).dataset(tmp_path / name).main for name in names} == {found.main}
     said = identify(found.main)
     assert said.is_whole(found).state is Wholeness.GROWING
+    if missing == "scan.vsi":
+        return
     assert said.planes_on_disk(found) == sum(name.endswith(("tif", "tiff")) for name in names)
-    said.metadata(found)
+    # What a single TIFF file says of itself is said.
+    assert (said.metadata(found).ome is not None) == (len(names) == 1)
 
 
 @pytest.mark.parametrize("name", ["mm_stack14", "mm_stack20", "ndtiff"])
