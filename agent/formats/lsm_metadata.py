@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from agent.formats import ome_build, ome_xml
@@ -59,7 +60,9 @@ def _steps(said: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, tuple
 
 def _planes(said: Mapping[str, Any], sizes: Mapping[str, int]) -> list[dict[str, Any]]:
     stamps = [float(one) for one in said["TimeStamps"]] if said.get("TimeStamps") is not None else []
-    few = len(stamps) == sizes["t"] and sizes["t"] * sizes["z"] * sizes["c"] <= ome_xml.MAX_PLANES
+    axes = [sizes[axis] for axis in "tzc"]
+    # With an axis of none the others may be of any length, and are counted out all the same.
+    few = len(stamps) == sizes["t"] and min(axes) > 0 and prod(axes) <= ome_xml.MAX_PLANES
     where = product(range(sizes["t"]), range(sizes["z"]), range(sizes["c"])) if few else ()
     return [plane(z, c, t, delta_s=stamps[t] - stamps[0]) for t, z, c in where]
 

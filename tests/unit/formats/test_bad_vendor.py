@@ -175,3 +175,11 @@ def test_a_real_file_under_another_name_is_still_itself_or_unknown(corpus, tmp_p
         assert answer(path)[0].format == expected
         shutil.copyfile(corpus / source, tmp_path / "wrong.lif")
         assert answer(tmp_path / "wrong.lif")[0].format in (expected, "lif")
+
+
+@pytest.mark.parametrize("sizes", [{"t": 0, "z": 1 << 40, "c": 1}, {"t": 0, "z": 1, "c": -(1 << 40)}])
+def test_axes_of_an_lsm_that_cannot_be_have_no_planes(sizes):
+    """Fuzzing found 23 GB: a file of no time points, and of two thousand million sections."""
+    from agent.formats import lsm_metadata
+
+    assert lsm_metadata._planes({}, sizes) == []
