@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from agent.formats.inspection import inspect
 from tests.writers import WRITERS
 
-MAX_S, MAX_MB = 10, 500
+MAX_S, MAX_MB, HARD_MB = 10, 500, 4000
+"""The last one ends what would otherwise take the machine's memory before anybody can say which round it was."""
 NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40,
            (1 << 63) - 1]  # fmt: skip
 WORDS = (b"9" * 30, b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"[" * 3000, b"<A>" * 3000, b"1e999", b"-1", b"nan", b"\xc3\x28")
@@ -169,6 +170,8 @@ class Subject:
             found = inspect(path)
             json.loads(found.to_json())
             found.to_ome_xml()
+            if refused := next((one for one in found.metadata.errors if "MemoryError" in one), None):
+                raise MemoryError(refused)
         finally:
             path.write_bytes(self.files[victim])
         return f"{found.format} {found.verdict.state}"
@@ -260,6 +263,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path)
     parser.add_argument("--slice", type=float, default=1e9)
     options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (HARD_MB << 20, HARD_MB << 20))
     items = _items(options.corpus)
     subjects = options.subjects or [*WRITERS, *items]
     if unknown := set(subjects) - set(WRITERS) - set(items):

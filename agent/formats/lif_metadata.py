@@ -196,6 +196,8 @@ def _frames(
     if total > ome_xml.MAX_PLANES:
         notes.append(f"{total} frames are too many to be repeated here, their times stay in the file")
         return []
+    if not total:
+        return []
     # Frames along y, in xz scans, share the place of the first.
     found: dict[tuple[int, int, int, int], float | None] = {}
     for index, place in enumerate(product(*(range(one[2]) for one in order))):

@@ -195,8 +195,9 @@ def planes(array: Array, present: Collection[tuple[int, ...]]) -> int | None:
         return None
     if any(step > 1 and size > 1 for size, step in zip(array.shape[:-2], array.chunk[:-2], strict=True)):
         return None
-    tiles = list(product(*(range(n) for n in array.grid[-2:]))) if prod(array.grid[-2:]) < 1 << 16 else None
-    if tiles is None:
-        return None
+    across = prod(array.grid[-2:])
+    if not 0 < across < 1 << 16:
+        return None if across else 0
+    tiles = list(product(*(range(n) for n in array.grid[-2:])))
     leading = {index[:-2] for index in present}
     return sum(all((*lead, *tile) in present for tile in tiles) for lead in leading)

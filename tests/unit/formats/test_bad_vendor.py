@@ -183,3 +183,15 @@ def test_axes_of_an_lsm_that_cannot_be_have_no_planes(sizes):
     from agent.formats import lsm_metadata
 
     assert lsm_metadata._planes({}, sizes) == []
+
+
+def test_an_axis_of_none_beside_an_endless_one(tmp_path):
+    from agent.formats import lif_metadata, zarr_layout
+    from agent.formats.safe_xml import parse
+
+    assert zarr_layout.planes(zarr_layout.Array((0, 1 << 50), (1, 1), "uint8", True, "c"), [(0, 0)]) == 0
+    axes = [
+        lif_metadata._Dimension(axis, count, 1, "m", n)
+        for n, (axis, count) in enumerate(zip("xyz", (4, 4, 1 << 50), strict=True))
+    ]
+    assert lif_metadata._frames(axes, parse(b"<Image><ImageDescription/></Image>"), [], []) == []
