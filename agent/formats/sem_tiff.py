@@ -74,7 +74,8 @@ class SemTiff(VendorTiff):
             return Verdict(
                 Wholeness.UNKNOWN, "TESCAN software mostly writes a .hdr beside the image, there is none yet"
             )
-        return found.verdict
+        # A text beside the image has no sign of its end.
+        return found.verdict if len(dataset.files) == 1 else found.verdict.without_end()
 
     def _is_tescan(self, path: Path) -> bool:
         head = Head(path)

@@ -22,7 +22,7 @@ def tescan(dice: random.Random) -> Run:
     """The image, then its text: only quiet time bridges the gap."""
     run = Run("sem-tiff", sure=False)
     put(run, "t.tif", tiff(dice, b"", (50431, 1, b"x" * 40), dice.random() < 0.5), dice)
-    run.append("t.hdr", b"[MAIN]\r\nDevice=TESCAN\r\n[SEM]\r\nHV=1\r\n", dice)
+    run.flow("t.hdr", b"[MAIN]\r\nDevice=TESCAN\r\n[SEM]\r\nHV=1\r\n", dice)
     run.close("t.hdr")
     return run
 
