@@ -16,10 +16,14 @@ from agent.formats.tiff_page import MAKE, Head
 from agent.formats.vendor_tiff import VendorTiff
 
 _IMAGES = (".tif", ".tiff", ".png", ".bmp", ".jpg")
+_SECTION = b"[MAIN]"
 
 
 def _is_header(path: Path) -> bool:
-    return path.suffix.lower() == ".hdr" and first_bytes(path, 64).lstrip(b"\xef\xbb\xbf \r\n").startswith(b"[MAIN]")
+    if path.suffix.lower() != ".hdr":
+        return False
+    start = first_bytes(path, 64).lstrip(b"\xef\xbb\xbf \r\n")
+    return start.startswith(_SECTION) or (len(start) > 0 and _SECTION.startswith(start))
 
 
 def _image_of(header: Path) -> Path | None:
