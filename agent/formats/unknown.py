@@ -18,6 +18,8 @@ _MARKED = frozenset((
     ".jpg", ".mp4", ".zip",
 ))  # fmt: skip
 """Names of files that begin with bytes of their kind, never with zeros."""
+_MARK = 16
+"""Bytes that tell the kind."""
 
 
 class Unknown:
@@ -38,7 +40,11 @@ class Unknown:
     def is_whole(self, dataset: Dataset) -> Verdict:
         if dataset.main.is_file() and dataset.main.stat().st_size == 0:
             return Verdict(Wholeness.UNKNOWN, "the file is empty")
-        if dataset.main.suffix.lower() in _MARKED and not binary.head(dataset.main, 512).strip(b"\0"):
+        marked = dataset.main.suffix.lower() in _MARKED
+        start = binary.head(dataset.main, 512) if marked else b""
+        if marked and len(start) < _MARK:
+            return Verdict(Wholeness.GROWING, f"the first {len(start)} bytes do not say yet what the file is")
+        if marked and not start.strip(b"\0"):
             return Verdict(Wholeness.GROWING, "the file got its size ahead of its content, which is not there yet")
         if dataset.main.suffix.lower() == ".xml" and cut_off(dataset.main):
             return Verdict(Wholeness.GROWING, "the XML is not at its end yet")

@@ -35,6 +35,8 @@ def test_a_tiff_that_could_get_another_image_must_rest(tmp_path, frames, early):
     ("name", "content", "expected"),
     [
         ("d.dv", bytes(50), ("deltavision-dv", Wholeness.GROWING)),
+        ("n.nd2", b"\xda\xce", ("unknown", Wholeness.GROWING)),
+        ("i.ims", b"\x89HD", ("unknown", Wholeness.GROWING)),
         ("p.HTD", b'"HTSInfo', ("imagexpress", Wholeness.GROWING)),
         ("n.nd", b'"NDInf', ("metamorph-nd", Wholeness.GROWING)),
         ("Index.idx.xml", b'<?xml version="1.0" encod', ("unknown", Wholeness.GROWING)),
