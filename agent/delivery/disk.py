@@ -21,21 +21,21 @@ def to_disk(file: BinaryIO) -> None:
     """The bytes of an open file are on the disk, and no longer in the cache."""
     if sys.platform == "linux":
         os.fdatasync(file.fileno())
-        forget(file)
+        forget(file.fileno())
     else:
         os.fsync(file.fileno())
 
 
-def forget(file: BinaryIO) -> None:
+def forget(descriptor: int) -> None:
     """So that reading asks the disk or the server; what is not there yet goes there."""
     if sys.platform == "linux":
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def ask_anew(descriptor: int) -> None:
     """The same for a file that is on the disk already, and the disk begins to read it."""
+    forget(descriptor)
     if sys.platform == "linux":
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
 
 

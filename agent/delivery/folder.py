@@ -323,7 +323,10 @@ class _Window:
         with self._path.open("rb", buffering=0) as file:
             file.seek(at)
             buffer = memoryview(bytearray(_BLOCK))
-            if not all(_follows(file, block, buffer) for block in blocks):
+            same = all(_follows(file, block, buffer) for block in blocks)
+            # What the acquisition needs in memory must not make room for gigabytes that nobody reads again.
+            forget(file.fileno())
+            if not same:
                 raise Retryable(f"{self._path} holds other bytes than were written: writing it again")
 
 
@@ -362,14 +365,14 @@ def _on_disk(path: Path) -> str:
             with suppress(OSError):
                 path.unlink()
             raise
-        forget(file)
+        forget(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _looked_up(path: Path) -> str:
     """The hash of what is on the disk, where it is already."""
     with path.open("rb", buffering=0) as file:
-        forget(file)
+        forget(file.fileno())
         return hashlib.sha256(file.readall()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from agent.delivery.disk import ask_anew, sync_all
+from agent.delivery.disk import ask_anew, forget, sync_all
 
 _PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FLAGS = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | _PLAIN
@@ -133,6 +133,8 @@ class SmallFiles:
                 # Nothing is told of a file that reads short: it is hashed at the commit.
                 if os.read(descriptor, len(body) + 1) == body:
                     self._told(path, os.fstat(descriptor), digest)
+                # What the acquisition needs in memory must not make room for what nobody reads again.
+                forget(descriptor)
             os.close(descriptor)
 
 
