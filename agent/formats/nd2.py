@@ -76,7 +76,9 @@ def chunk_map(file: Binary) -> dict[bytes, tuple[int, int]]:
     magic, name_length, length = file.unpack("<4sIQ", at, "the map of the chunks")
     if magic != MAGIC:
         raise TroubleError(Wholeness.DAMAGED, "the map of the chunks is not where the file says")
-    raw = file.read(at + 16 + name_length, min(length, file.size - at - 16 - name_length), "the map of the chunks")
+    if at + 16 + name_length + length > file.size:
+        raise TroubleError(Wholeness.DAMAGED, "the map of the chunks claims to be longer than the file")
+    raw = file.read(at + 16 + name_length, length, "the map of the chunks")
     found: dict[bytes, tuple[int, int]] = {}
     place = 0
     while (end := raw.find(b"!", place)) >= 0:
@@ -94,7 +96,9 @@ def chunk_map(file: Binary) -> dict[bytes, tuple[int, int]]:
 def _verdict_of_chunks(file: Binary) -> Verdict:
     found = chunk_map(file)
     for name, (at, length) in found.items():
-        if at < 0 or at + 16 + length > file.size:
+        # Frames are not read for their metadata, and there may be a million of them.
+        length = length if _FRAME.fullmatch(name) else max(length, _claimed(file, at))
+        if at + 16 + length > file.size:
             raise TroubleError(Wholeness.DAMAGED, f"chunk {name[:40].decode('ascii', 'replace')} lies outside the file")
     frames = {int(number[1]) for name in found if (number := _FRAME.fullmatch(name))}
     if b"ImageAttributesLV!" not in found and b"ImageAttributes!" not in found:
@@ -102,6 +106,14 @@ def _verdict_of_chunks(file: Binary) -> Verdict:
     if frames and max(frames) + 1 != len(frames):
         return binary.damaged(f"{max(frames) + 1 - len(frames)} frames are missing in the map of the chunks")
     return binary.whole(f"the map of all {len(found)} chunks with {len(frames)} frames is there")
+
+
+def _claimed(file: Binary, at: int) -> int:
+    """Length of name and data after the header of the chunk at `at`, as this header says."""
+    if at + 16 > file.size:
+        raise TroubleError(Wholeness.DAMAGED, "a chunk of the map lies outside the file")
+    _, name_length, length = file.unpack("<4sIQ", at, "a chunk")
+    return int(name_length + length)
 
 
 def _verdict(file: Binary) -> Verdict:

@@ -1,6 +1,7 @@
 """Vendor formats that the corpus lacks or holds in one state only: made here, or made from the corpus, in parts."""
 
 import json
+import random
 import shutil
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from ome_types import validate_xml
 
 from agent.formats import Wholeness, identify
 from agent.formats.inspection import inspect
+from tests.writers import WRITERS
 
 PLANE = np.arange(48, dtype=np.uint16).reshape(6, 8)
 
@@ -316,6 +318,18 @@ def test_headers_that_claim_terabytes(tmp_path, name, content):
     found = inspect(path)
     assert found.verdict.state in (Wholeness.GROWING, Wholeness.DAMAGED), found.verdict
     assert found.metadata.ome is None or not found.metadata.ome.images or name == "a.dv"
+
+
+def test_a_chunk_of_an_nd2_that_claims_more_than_the_map_says(tmp_path):
+    """Found by the fuzzing run: the length in front of a chunk was believed, and that much memory asked for."""
+    good = b"".join(op.data for op in WRITERS["nis_elements"](random.Random(1)).ops)
+    for title in (b"ImageAttributesLV!", b"ND2 FILEMAP SIGNATURE NAME 0001!"):
+        at = good.index(title)
+        bad = good[: at - 8] + struct.pack("<Q", 1 << 62) + good[at:]
+        (tmp_path / "a.nd2").write_bytes(bad)
+        found = inspect(tmp_path / "a.nd2")
+        assert found.verdict.state is Wholeness.DAMAGED, found.verdict
+        assert not any("MemoryError" in one for one in found.metadata.errors), found.metadata.errors
 
 
 def test_counts_that_claim_millions(corpus, tmp_path):
