@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,11 @@ R = TypeVar("R")
 
 _LINE = 1 << 16
 _LINES = 200
+_RTT = struct.Struct("@68xI")
+"""The round trip in `struct tcp_info` (microseconds)."""
+_NEAR_US = 500
+_NEAR_HOLDS = 384 << 10
+"""Bytes: 800 MB/s over the longest way that is called near."""
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?\r?\n")
 
 
@@ -77,6 +83,7 @@ class Connection:
         for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, option):
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        _hold_little(made)
         if self._tls is not None:
             made = self._tls.wrap_socket(made, server_hostname=self._address[0])
         # Where something waits, it sets a limit for as long as it does: mostly nothing does.
@@ -139,6 +146,16 @@ class Connection:
                 break
             found[name.strip().lower()] = value.strip()
         raise NotHttp("the head of the answer does not end as it should")
+
+
+def _hold_little(made: socket.socket) -> None:
+    """To a peer that is near, hold no more than its line takes: megabytes under way would only leave the processor's
+    cache, which costs an eighth more time. Far away they keep the line full, and the system knows how many (Linux).
+    """
+    if hasattr(socket, "TCP_INFO"):
+        known = made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.size)
+        if len(known) == _RTT.size and _RTT.unpack(known)[0] < _NEAR_US:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NEAR_HOLDS)
 
 
 class Incoming:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from agent.delivery import http11
 from agent.delivery import wire as wire_module
 from agent.delivery.wire import Body, Wire
 from agent.errors import Misconfigured, Unreachable
@@ -153,6 +154,30 @@ def test_a_large_piece_does_not_stretch_the_time_that_a_peer_has(monkeypatch) ->
         with pytest.raises(Unreachable, match="stalled"):
             made.ask("PUT", "/x", body=Body.of(bytes(64 << 20)))
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="this system tells no round trips")
+@pytest.mark.parametrize("near_us", [10_000_000, 0])
+def test_little_is_held_for_a_peer_that_is_near_and_only_for_that(peer: Peer, wire: Wire, monkeypatch, near_us) -> None:
+    """A limit would be far too little for a store at the other end of the country."""
+    made: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def noting(*where, **how) -> socket.socket:
+        made.append(connect(*where, **how))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", noting)
+    monkeypatch.setattr(http11, "_NEAR_US", near_us)
+    peer.says = [(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", False)]
+    wire.ask("PUT", "/x")
+    (used,) = made
+    with connect(("127.0.0.1", peer.port)) as plain:
+        expected = plain.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    if near_us:
+        # Linux doubles what it is told, up to what the system allows.
+        expected = 2 * min(384 << 10, int(Path("/proc/sys/net/core/wmem_max").read_text()))
+    assert used.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == expected
 
 
 @pytest.fixture
