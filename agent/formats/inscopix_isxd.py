@@ -89,7 +89,7 @@ class InscopixIsxd:
         except TroubleError as trouble:
             return Metadata(errors=(f"{path.name}: {trouble.verdict.reason}",))
         width, height = (number(_in(said, "spacingInfo", "numPixels", axis)) for axis in "xy")
-        dtype, _ = _TYPES.get(said.get("dataType", -1), ("", 0))
+        dtype, _ = _kind(said) or ("", 0)
         pixels, frames = ome_build.pixel_type(dtype), self._frames(said)
         version = _in(said, "extraProperties", "producer", "version")
         software = {"Inscopix acquisition": str(version)} if version else {}
@@ -113,9 +113,15 @@ class InscopixIsxd:
         return Metadata(parts.ome([image]), software, rest, notes=(note,))
 
 
+def _kind(said: dict[str, Any]) -> tuple[str, int] | None:
+    """Pixel type and its bytes; None where the footer names none that is known."""
+    number_of_type = said.get("dataType")
+    return _TYPES.get(number_of_type) if isinstance(number_of_type, int) else None
+
+
 def _frame_bytes(said: dict[str, Any]) -> int | None:
     width, height = (number(_in(said, "spacingInfo", "numPixels", axis)) for axis in "xy")
-    kind = _TYPES.get(said.get("dataType", -1))
+    kind = _kind(said)
     return int(width * height) * kind[1] if kind and width and height else None
 
 

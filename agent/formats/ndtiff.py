@@ -117,7 +117,11 @@ def _levels(root: Path) -> list[Path]:
 
 def _names(index: Path) -> list[str]:
     """Files that an index names, only those beside it; nothing that leaves the folder."""
-    return list(dict.fromkeys(one.file for one in entries(index) if Path(one.file).name == one.file))
+    return list(dict.fromkeys(one.file for one in entries(index) if _beside(one.file)))
+
+
+def _beside(name: str) -> bool:
+    return Path(name).name == name
 
 
 def entries(index: Path) -> Iterator[Entry]:
@@ -166,6 +170,8 @@ def _level(index: Path) -> tuple[Verdict, int]:
         listed[one.file] = listed.get(one.file, 0) + 1
         last_planes[one.file] = one.width * one.height
     for name, count in listed.items():
+        if not _beside(name):
+            return binary.damaged(f"the index names a file that is not beside it: {name[:60]!r}"), 0
         found = tiff_layout.layout(index.parent / name)
         if found.verdict.state is not Wholeness.WHOLE:
             return Verdict(found.verdict.state, f"{name}: {found.verdict.reason}"), 0

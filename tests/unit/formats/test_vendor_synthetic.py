@@ -332,6 +332,24 @@ def test_a_chunk_of_an_nd2_that_claims_more_than_the_map_says(tmp_path):
         assert not any("MemoryError" in one for one in found.metadata.errors), found.metadata.errors
 
 
+def test_an_index_of_ndtiff_that_names_a_file_elsewhere(tmp_path):
+    """Found by the fuzzing run: it was asked for, and was not there."""
+    for op in WRITERS["ndtiff"](random.Random(1)).ops:
+        with (tmp_path / op.name).open("ab") as file:
+            file.write(op.data)
+    index = tmp_path / "NDTiff.index"
+    index.write_bytes(index.read_bytes().replace(b"run_NDTiffStack.tif", b"run_NDTiffStack/tif", 1))
+    assert inspect(index).verdict.state is Wholeness.DAMAGED
+
+
+def test_a_pixel_type_of_isxd_that_is_no_number(tmp_path):
+    """Found by the fuzzing run: a footer is JSON, and may hold anything."""
+    path = tmp_path / "m.isxd"
+    path.write_bytes(b"".join(op.data for op in WRITERS["isxd"](random.Random(1)).ops))
+    path.write_bytes(path.read_bytes().replace(b'"dataType": 2', b'"dataType":{}', 1))
+    assert inspect(path).metadata.ome is None
+
+
 def test_counts_that_claim_millions(corpus, tmp_path):
     """Found by the fuzzing run: a flipped bit in the directory of a CZI made sixteen million channels of it."""
     good = bytearray((corpus / "czi/CellDivision_T3_Z5_CH2_X240_Y170.czi").read_bytes())
