@@ -95,12 +95,13 @@ def chunk_map(file: Binary) -> dict[bytes, tuple[int, int]]:
 
 def _verdict_of_chunks(file: Binary) -> Verdict:
     found = chunk_map(file)
+    frames: set[int] = set()
     for name, (at, length) in found.items():
+        if number := _FRAME.fullmatch(name):
+            frames.add(int(number[1]))
         # Frames are not read for their metadata, and there may be a million of them.
-        length = length if _FRAME.fullmatch(name) else max(length, _claimed(file, at))
-        if at + 16 + length > file.size:
+        if at + 16 + length > file.size or (number is None and at + 16 + _claimed(file, at) > file.size):
             raise TroubleError(Wholeness.DAMAGED, f"chunk {name[:40].decode('ascii', 'replace')} lies outside the file")
-    frames = {int(number[1]) for name in found if (number := _FRAME.fullmatch(name))}
     if b"ImageAttributesLV!" not in found and b"ImageAttributes!" not in found:
         return binary.damaged("the map names no attributes of the image")
     if frames and max(frames) + 1 != len(frames):
@@ -110,8 +111,6 @@ def _verdict_of_chunks(file: Binary) -> Verdict:
 
 def _claimed(file: Binary, at: int) -> int:
     """Length of name and data after the header of the chunk at `at`, as this header says."""
-    if at + 16 > file.size:
-        raise TroubleError(Wholeness.DAMAGED, "a chunk of the map lies outside the file")
     _, name_length, length = file.unpack("<4sIQ", at, "a chunk")
     return int(name_length + length)
 
