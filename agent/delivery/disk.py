@@ -27,7 +27,10 @@ def to_disk(file: BinaryIO) -> None:
 
 
 def forget(descriptor: int) -> None:
-    """So that reading asks the disk or the server; what is not there yet goes there."""
+    """So that reading asks the disk or the server; what is not there yet goes there.
+
+    Also after reading back: what the acquisition needs in memory must not make room for what nobody reads again.
+    """
     if sys.platform == "linux":
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 

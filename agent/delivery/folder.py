@@ -13,30 +13,26 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from agent.contract.layout import MANIFEST, RECORD, STAGED, check_dataset_path, check_member
 from agent.contract.manifest import parse
 from agent.delivery.ahead import ahead, beside
-from agent.delivery.disk import forget, sync_all, sync_folder, to_disk, write_all
+from agent.delivery.disk import forget, sync_all, sync_folder, write_all
 from agent.delivery.port import Held, Outgoing, SmallFile
 from agent.delivery.seen import Seen
 from agent.delivery.settings import FolderSettings
 from agent.delivery.small_files import SmallFiles
+from agent.delivery.window import WINDOW, written
 from agent.errors import Misconfigured, Mismatch, NoSpace, Rejected, Retryable, Unreachable
 from agent.sources.longpaths import plain, reaching
 
 _STAGING = ".scope-agent"
 _PARTS = ".parts"
-_BLOCK = 1 << 20
 _SMALL = 1 << 20
 """Files up to this size are brought to the disk and read back together."""
-_WINDOW = 32 << 20
-"""So many bytes are written, brought to the disk, read back and compared, while the next are written."""
 _MANY = 16
 """From so many files on, one call brings them all to the disk."""
 _READERS = 8
@@ -199,11 +195,11 @@ class FolderTarget:
     def _write(self, part: Path, file: Outgoing) -> str:
         """Write what is not there yet; the hash of what was sent, which is what a second look found there."""
         own = hashlib.sha256()
-        reading = ahead(file.blocks(0), 2) if file.size > _WINDOW else beside(file.blocks(0))
+        reading = ahead(file.blocks(0), 2) if file.size > WINDOW else beside(file.blocks(0))
         with (
             part.open("r+b" if part.exists() else "w+b", buffering=0) as out,
             reading as blocks,
-            _written(out, part, look_back=self._read_back) as window,
+            written(out, part, look_back=self._read_back) as window,
         ):
             same = True
             for block in blocks:
@@ -281,79 +277,6 @@ class FolderTarget:
             if isinstance(error, PermissionError) and self._root.is_dir():
                 raise Misconfigured(f"{self._shown} cannot be written ({error}): check the rights") from error
             raise Unreachable(f"{self._shown} fails: {error}") from error
-
-
-class _Window:
-    """The last bytes that were written: when they are many, they go to the disk and are read back in a thread."""
-
-    def __init__(self, out: BinaryIO, path: Path, pool: ThreadPoolExecutor | None) -> None:
-        self._out, self._path, self._pool = out, path, pool
-        self._blocks: list[bytes] = []
-        self._size = 0
-        self._last: Future[None] | None = None
-        self.at = 0
-        """Bytes written so far."""
-
-    def add(self, block: bytes) -> None:
-        self.at += len(block)
-        if self._pool is None:
-            return
-        self._blocks.append(block)
-        self._size += len(block)
-        if self._size >= _WINDOW:
-            self._flush(self._pool)
-
-    def finish(self) -> None:
-        """The last bytes too; raises Retryable when any are not there as they were written."""
-        self._wait()
-        self._settle(self.at - self._size, self._blocks)
-
-    def _flush(self, pool: ThreadPoolExecutor) -> None:
-        self._wait()
-        self._last = pool.submit(self._settle, self.at - self._size, self._blocks)
-        self._blocks, self._size = [], 0
-
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
-
-    def _settle(self, at: int, blocks: list[bytes]) -> None:
-        """Bring what was written to the disk; Retryable unless the file then holds these bytes from `at` on."""
-        to_disk(self._out)
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(at)
-            buffer = memoryview(bytearray(_BLOCK))
-            same = all(_follows(file, block, buffer) for block in blocks)
-            # What the acquisition needs in memory must not make room for gigabytes that nobody reads again.
-            forget(file.fileno())
-            if not same:
-                raise Retryable(f"{self._path} holds other bytes than were written: writing it again")
-
-
-@contextmanager
-def _written(out: BinaryIO, path: Path, *, look_back: bool) -> Iterator[_Window]:
-    """A window whose bytes are on the disk, and as they should be, when the block ends without an error."""
-    if not look_back:
-        window = _Window(out, path, None)
-        yield window
-        window.finish()
-        return
-    with ThreadPoolExecutor(1, "scope-agent-read-back") as pool:
-        window = _Window(out, path, pool)
-        yield window
-        window.finish()
-
-
-def _follows(file: FileIO, block: bytes, buffer: memoryview) -> bool:
-    """The next bytes of the file are those of `block`."""
-    at = 0
-    while at < len(block):
-        got = file.readinto(buffer[: len(block) - at])
-        # Comparing views would look at every byte by itself.
-        if not got or not block.startswith(buffer[:got], at):
-            return False
-        at += got
-    return True
 
 
 def _on_disk(path: Path) -> str:

@@ -133,7 +133,6 @@ class SmallFiles:
                 # Nothing is told of a file that reads short: it is hashed at the commit.
                 if os.read(descriptor, len(body) + 1) == body:
                     self._told(path, os.fstat(descriptor), digest)
-                # What the acquisition needs in memory must not make room for what nobody reads again.
                 forget(descriptor)
             os.close(descriptor)
 
